@@ -1,0 +1,109 @@
+"""The feature spec from the plan, and repaired columns as the arrays that training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.arrow import is_valid, strings, to_numpy
+from pipeline.batch import Column
+from pipeline.manifest import Feature, Label, Spec
+from pipeline.repair.plan import ColumnPlan, LabelPlan, Plan
+
+INDICATOR_SUFFIX = "_was_missing"
+UNKNOWN_CLASS = -1
+
+
+def build_spec(
+    plan: Plan,
+    label: str,
+    weight: str | None,
+    indicators: Sequence[str],
+    training_dtype: str,
+) -> Spec:
+    """Build the feature spec that the manifest publishes.
+
+    Args:
+        plan: What was learned on the train split.
+        label: The label's column.
+        weight: The weight's column, or None.
+        indicators: The columns that get a missing indicator beside them.
+        training_dtype: What the features are cast to in training.
+    """
+    features = [_feature(name, column) for name, column in plan.columns.items()]
+    features += [
+        Feature(name=name + INDICATOR_SUFFIX, kind="bool", dtype="float32", indicates=name)
+        for name in indicators
+    ]
+    return Spec(
+        features=tuple(features),
+        label=_label(label, plan.label),
+        weight=weight,
+        training_dtype=training_dtype,  # type: ignore[arg-type]
+    )
+
+
+def cast_feature(column: Column, feature: Feature) -> npt.NDArray[Any]:
+    """Return one repaired column as `(rows,)` float32 or int64, as it lies in a shard."""
+    if feature.vocabulary is not None:
+        return index_strings(column.values, feature.vocabulary) + 1
+    if feature.dtype == "int64":
+        return np.asarray(column.values, np.int64)
+    if feature.shift:
+        return (column.values - feature.shift).astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows is judged by the caller
+        return np.asarray(column.values).astype(np.float32)
+
+
+def cast_label(column: Column, label: Label) -> npt.NDArray[Any]:
+    """Return the label as `(rows,)` int64 class indices (UNKNOWN_CLASS: none) or float32."""
+    if label.classes is None:
+        with np.errstate(over="ignore"):
+            return np.asarray(column.values).astype(np.float32)
+    if column.kind == "string":
+        return index_strings(column.values, [str(value) for value in label.classes])
+    classes = np.array(label.classes)
+    order = np.argsort(classes)
+    places = np.searchsorted(classes[order], column.values).clip(max=len(classes) - 1)
+    found = classes[order][places] == column.values
+    return np.where(found, order[places], UNKNOWN_CLASS).astype(np.int64)
+
+
+def is_finite_in(values: npt.NDArray[Any], training_dtype: str) -> npt.NDArray[np.bool_]:
+    """Return a mask `(rows,)` of what is still finite in the training dtype."""
+    if values.dtype == np.int64:
+        return np.ones(len(values), bool)
+    if training_dtype == "float32":
+        return np.isfinite(values)
+    with np.errstate(over="ignore"):
+        return np.isfinite(values.astype(training_dtype))
+
+
+def index_strings(values: pa.Array, words: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return `(rows,)` the place of each string among `words`, -1 for none."""
+    found = pc.index_in(values, value_set=strings(list(words)))
+    indices = to_numpy(found).astype(np.int64)
+    valid = is_valid(found)
+    return indices if valid is None else np.where(valid, indices, -1)
+
+
+def _feature(name: str, plan: ColumnPlan) -> Feature:
+    return Feature(
+        name=name,
+        kind=plan.kind,
+        dtype="float32" if plan.kind in ("float", "bool") else "int64",
+        shift=plan.shift,
+        mean=plan.mean,
+        variance=plan.variance,
+        vocabulary=plan.vocabulary,
+    )
+
+
+def _label(name: str, plan: LabelPlan) -> Label:
+    facts: Mapping[str, Any] = {"kind": plan.kind, "task": plan.task, "classes": plan.classes}
+    return Label(name=name, **facts)

@@ -1,0 +1,266 @@
+"""The repair plan: what was learned on the train split, as a small JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.batch import Kind
+from pipeline.errors import RepairError, SettingsError
+from pipeline.job import Constant, RepairSettings
+from pipeline.repair.statistics import Summary
+from pipeline.schema import Check, ColumnSchema
+
+PolicyName = Literal["median", "mean", "most_frequent", "constant", "clip", "drop"]
+Value = bool | int | float | str
+
+# Below this many float32 steps in one standard deviation the cast has lost the spread.
+_MIN_STEPS_PER_DEVIATION = 1000
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnPlan(_Part):
+    """What is done with one feature column.
+
+    Attributes:
+        kind: How the schema reads it.
+        policy: What takes a broken cell's place.
+        fill: The value that a broken or blank cell gets; None for a column without one.
+        lower: The smallest legal value, which `clip` moves smaller ones to; None without a bound.
+        upper: The largest.
+        count: How many valid train cells were learned from.
+        mean: Their mean; booleans as 0 and 1, timestamps in microseconds; None for strings.
+        variance: Their population variance.
+        minimum: The smallest.
+        maximum: The largest.
+        rank_error: By how many ranks the median may be off.
+        shift: Taken off in float64 before the cast to float32, where the cast would lose the
+            spread; else 0.
+        vocabulary: The categories of a string column by count; index 0 is left to the unknown.
+    """
+
+    kind: Kind
+    policy: PolicyName
+    fill: Value | None
+    lower: int | float | None = None
+    upper: int | float | None = None
+    count: int = 0
+    mean: float | None = None
+    variance: float | None = None
+    minimum: Value | None = None
+    maximum: Value | None = None
+    rank_error: int = 0
+    shift: float = 0.0
+    vocabulary: tuple[str, ...] | None = None
+
+
+class LabelPlan(_Part):
+    """What is known of the label.
+
+    Attributes:
+        kind: How the schema reads it.
+        task: What it is trained as.
+        classes: The classes in index order; None for regression.
+        counts: How many train rows each class has.
+        mean: Of the train labels, for regression.
+        variance: Likewise, the population's.
+    """
+
+    kind: Kind
+    task: Literal["classification", "regression"]
+    classes: tuple[Value, ...] | None = None
+    counts: tuple[int, ...] | None = None
+    mean: float | None = None
+    variance: float | None = None
+
+
+class Plan(_Part):
+    """The whole plan; the same whatever the number of workers."""
+
+    columns: dict[str, ColumnPlan]
+    label: LabelPlan
+
+
+def policy_of(column: ColumnSchema, settings: RepairSettings) -> tuple[PolicyName, Value | None]:
+    """Return a column's policy, and the constant of `constant`.
+
+    Raises:
+        SettingsError: The policy does not suit the column's kind.
+    """
+    categorical = column.kind in ("string", "bool")
+    default = settings.categorical if categorical else settings.numeric
+    chosen = settings.columns.get(column.name, default)
+    if isinstance(chosen, Constant):
+        return "constant", _typed_constant(column, chosen.constant)
+    counted = categorical or column.categories is not None
+    fits = {"most_frequent": counted, "drop": True}.get(chosen, not categorical)
+    if not fits:
+        legal = ["constant", "drop"]
+        legal += ["most_frequent"] if counted else []
+        legal += [] if categorical else ["median", "mean", "clip"]
+        raise SettingsError(
+            f"repair policy {chosen!r} does not suit the {column.kind} column {column.name!r}.",
+            expected=f"one of {', '.join(sorted(legal))}",
+            got=repr(chosen),
+            fix=f"set repair.columns.{column.name} to one of them.",
+            column=column.name,
+        )
+    return chosen, None
+
+
+def plan_column(
+    column: ColumnSchema, summary: Summary, settings: RepairSettings
+) -> ColumnPlan:
+    """Learn one feature column's plan from its valid train cells.
+
+    Raises:
+        RepairError: The column has no valid train cell.
+    """
+    policy, constant = policy_of(column, settings)
+    if not summary.count:
+        raise RepairError(
+            f"column {column.name!r} has no valid cell in the train split: nothing to learn from.",
+            fix=f'add "{column.name}" to data.ignore, or correct its rules in the schema.',
+            column=column.name,
+        )
+    lower, upper = legal_bounds(column) if policy == "clip" else (None, None)
+    plan = {
+        "kind": column.kind,
+        "policy": policy,
+        "fill": constant if policy == "constant" else _fill(column, summary, policy),
+        "lower": lower,
+        "upper": upper,
+        "count": summary.count,
+    }
+    if column.kind == "string":
+        return ColumnPlan(**plan, vocabulary=_vocabulary(summary, settings.max_categories))
+    return ColumnPlan(
+        **plan,
+        mean=summary.mean,
+        variance=summary.variance,
+        minimum=summary.minimum,
+        maximum=summary.maximum,
+        rank_error=summary.rank_error,
+        shift=_shift(summary) if column.kind == "float" else 0.0,
+    )
+
+
+def plan_label(
+    column: ColumnSchema, summary: Summary, task: Literal["classification", "regression"]
+) -> LabelPlan:
+    """Learn what is to be known of the label from the train split.
+
+    Raises:
+        RepairError: The train split has no valid label.
+    """
+    if not summary.count:
+        raise RepairError(
+            f"label {column.name!r} has no valid value in the train split.",
+            fix="check data.label and its rules in the schema.",
+            column=column.name,
+        )
+    if task == "regression":
+        return LabelPlan(
+            kind=column.kind, task=task, mean=summary.mean, variance=summary.variance
+        )
+    listed = column.categories if column.categories is not None else sorted(summary.counts)
+    counts = tuple(summary.counts.get(value, 0) for value in listed)
+    return LabelPlan(kind=column.kind, task=task, classes=tuple(listed), counts=counts)
+
+
+def legal_bounds(column: ColumnSchema) -> tuple[int | float | None, int | float | None]:
+    """Return the smallest and largest value that the column's range checks let pass."""
+    lowers, uppers = [], []
+    for check in column.checks:
+        lower, upper = _check_bounds(check, column.kind)
+        lowers += [] if lower is None else [lower]
+        uppers += [] if upper is None else [upper]
+    return max(lowers, default=None), min(uppers, default=None)
+
+
+def _check_bounds(check: Check, kind: Kind) -> tuple[Any, Any]:
+    given: Mapping[str, Any] = check.statistics
+    lower, upper = given.get("min_value"), given.get("max_value")
+    names = {
+        "ge": (lower, None, True, True),
+        "gt": (lower, None, False, True),
+        "le": (None, upper, True, True),
+        "lt": (None, upper, True, False),
+        "in_range": (
+            lower, upper, given.get("include_min", True), given.get("include_max", True)
+        ),
+    }  # fmt: skip
+    if check.kernel not in names:
+        return None, None
+    low, high, low_closed, high_closed = names[check.kernel]
+    return _inward(low, low_closed, kind, up=True), _inward(high, high_closed, kind, up=False)
+
+
+def _inward(bound: Any, closed: bool, kind: Kind, *, up: bool) -> Any:
+    """Turn an open bound into the nearest legal value, and a fractional one of an int likewise."""
+    if bound is None:
+        return None
+    if kind == "float":
+        target = np.inf if up else -np.inf
+        return float(bound) if closed else float(np.nextafter(float(bound), target))
+    whole = int(np.ceil(bound)) if up else int(np.floor(bound))
+    if not closed and whole == bound:
+        whole += 1 if up else -1
+    return whole
+
+
+def _fill(column: ColumnSchema, summary: Summary, policy: PolicyName) -> Value:
+    if column.kind in ("string", "bool") or policy == "most_frequent":
+        return summary.most_frequent()  # type: ignore[no-any-return]
+    if policy == "mean":
+        return summary.mean if column.kind == "float" else round(summary.mean)
+    return summary.lower_median()  # type: ignore[no-any-return]
+
+
+def _vocabulary(summary: Summary, limit: int) -> tuple[str, ...]:
+    ranked = sorted(summary.counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(word for word, _ in ranked[:limit])
+
+
+def _shift(summary: Summary) -> float:
+    """Return the mean where float32 is too coarse for the deviations around it, else 0."""
+    largest = max(abs(summary.minimum), abs(summary.maximum))
+    step = float(np.spacing(np.float32(min(largest, 3e38))))
+    deviation = float(np.sqrt(summary.variance))
+    if deviation == 0.0 or deviation > _MIN_STEPS_PER_DEVIATION * step:
+        return 0.0
+    return summary.mean
+
+
+def _typed_constant(column: ColumnSchema, value: Value) -> Value:
+    typed: Any = None
+    if column.kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        typed = float(value)
+    elif column.kind == "int" and not isinstance(value, (str, bool)) and float(value).is_integer():
+        typed = int(value)
+    elif column.kind == "bool" and isinstance(value, bool):
+        typed = value
+    elif column.kind == "string" and isinstance(value, str):
+        typed = value
+    elif column.kind == "timestamp" and isinstance(value, str):
+        typed = _timestamp(value)
+    if typed is None or (isinstance(typed, float) and not np.isfinite(typed)):
+        raise SettingsError(
+            f"repair constant {value!r} is no {column.kind}, as column {column.name!r} needs.",
+            fix=f"correct repair.columns.{column.name}.",
+            column=column.name,
+        )
+    return typed  # type: ignore[no-any-return]
+
+
+def _timestamp(text: str) -> int | None:
+    try:
+        return int(np.datetime64(text, "us").astype(np.int64))
+    except ValueError:
+        return None

@@ -1,0 +1,91 @@
+"""What valid data is, as plain values that any worker can hold without pandera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.batch import Kind
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a column.
+
+    Attributes:
+        name: Its name in reasons: the pandera check's own (`in_range`), or the custom one's.
+        statistics: The arguments of a built-in check by pandera's names (`min_value`, …).
+        kernel: The built-in kernel that decides it, or None where only pandera can.
+        index: Its place among the column's pandera checks; pandera finds a custom check by it.
+    """
+
+    name: str
+    statistics: dict[str, Any] = field(default_factory=dict)
+    kernel: str | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class ColumnSchema:
+    """One column.
+
+    Attributes:
+        name: The header, or a regular expression when `regex`.
+        kind: How its text is read.
+        dtype: The pandas dtype that Parquet and pandera see (`float64`, `int64`, `bool`, `str`,
+            `category`, `datetime64[us]`, `datetime64[us, UTC]`).
+        nullable: Whether missing and NaN cells are valid.
+        required: Whether a file without it is an error.
+        unique: Whether a value may occur once in the whole dataset.
+        categories: The legal values of a categorical or `isin` column, in the schema's order.
+        checks: Its checks, in the schema's order.
+        default: What the schema puts in place of a missing cell, or None.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str
+    nullable: bool = False
+    required: bool = True
+    regex: bool = False
+    unique: bool = False
+    categories: tuple[Any, ...] | None = None
+    checks: tuple[Check, ...] = ()
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A compiled schema.
+
+    Attributes:
+        name: The pandera schema's name.
+        columns: In the schema's order.
+        strict: Whether a column that the schema does not name is an error of the file.
+        ordered: Whether the file's columns must stand in the schema's order.
+        unique: Sets of columns whose joint values may occur once in the whole dataset.
+        report_duplicates: Which of several equal keys break `unique`: "all", "exclude_first",
+            "exclude_last".
+        row_checks: The names of the checks on whole rows, in the schema's order.
+        needs_pandera: Whether some check, parser or dtype is not decided by a kernel.
+    """
+
+    name: str
+    columns: tuple[ColumnSchema, ...]
+    strict: bool = False
+    ordered: bool = False
+    unique: tuple[tuple[str, ...], ...] = ()
+    report_duplicates: str = "all"
+    row_checks: tuple[str, ...] = ()
+    needs_pandera: bool = False
+
+    def __getitem__(self, name: str) -> ColumnSchema:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the columns' names, in the schema's order."""
+        return tuple(column.name for column in self.columns)

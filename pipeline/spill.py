@@ -1,0 +1,55 @@
+"""What a scan leaves on disk for later tasks: Arrow files of one record batch a bin.
+
+A bin is a bucket of one split, or a bucket of keys. Any bin is read without its neighbours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.arrow import positions_array
+from pipeline.storage import atomic_path
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def write_bins(
+    path: Path, rows: pa.RecordBatch, bins: npt.NDArray[np.int64], num_bins: int
+) -> npt.NDArray[np.int64]:
+    """Write rows by bin, and return `(num_bins,)` how many rows each got.
+
+    Args:
+        path: The file. It is not written where there is no row.
+        rows: The rows; those of one bin keep their order.
+        bins: `(rows,)` the bin of every row, in [0, num_bins).
+        num_bins: How many bins there are.
+    """
+    counts = np.bincount(bins, minlength=num_bins)
+    if not len(bins):
+        return counts
+    ordered = rows.take(positions_array(np.argsort(bins, kind="stable")))
+    filled = np.flatnonzero(counts)
+    ends = np.cumsum(counts[filled])
+    schema = rows.schema.with_metadata({"bins": json.dumps(filled.tolist())})
+    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        with pa.ipc.new_file(sink, schema, options=_OPTIONS) as writer:
+            for end, length in zip(ends.tolist(), counts[filled].tolist(), strict=True):
+                writer.write_batch(ordered.slice(end - length, length))
+    return counts
+
+
+def read_bins(path: Path, bins: Sequence[int]) -> list[pa.RecordBatch]:
+    """Read the rows of these bins, as far as they hold any; an absent file holds none."""
+    if not path.exists():
+        return []
+    with pa.OSFile(str(path), "rb") as source:
+        reader = pa.ipc.open_file(source)
+        filled = json.loads(reader.schema.metadata[b"bins"])
+        places = {bin_: index for index, bin_ in enumerate(filled)}
+        return [reader.get_batch(places[bin_]) for bin_ in bins if bin_ in places]

@@ -1,0 +1,102 @@
+"""The rule that no key occurs twice in the whole dataset, judged by key bucket from disk.
+
+A scan spills the 128-bit hash of each key beside its row id, by key bucket; between scan and fit
+each bucket is read alone, so memory is bounded by a bucket. Two different keys are taken for
+equal with a probability below n² / 2¹²⁹.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.arrow import to_arrow, to_numpy
+from pipeline.batch import MISSING, NAN, OK, Batch
+from pipeline.hashing import Hashes, bucket_of, derive_key, hash_cells
+from pipeline.schema import Schema
+from pipeline.spill import read_bins, write_bins
+
+
+def list_keys(schema: Schema) -> tuple[tuple[str, ...], ...]:
+    """Return the sets of columns whose values must be unique, single columns first."""
+    singles = tuple((column.name,) for column in schema.columns if column.unique)
+    return singles + schema.unique
+
+
+def spill_keys(path: Path, batch: Batch, schema: Schema, seed: int, num_buckets: int) -> None:
+    """Write the key hashes of one batch, a bin a key and bucket."""
+    keys = list_keys(schema)
+    hashed = [_hash_keys(batch, schema, names, seed) for names in keys]
+    bins = [
+        bucket_of(high, num_buckets) + index * num_buckets
+        for index, (high, _, _) in enumerate(hashed)
+    ]
+    arrays = [to_arrow(np.concatenate(column)) for column in zip(*hashed, strict=True)]
+    table = pa.RecordBatch.from_arrays(arrays, names=["high", "low", "row_id"])
+    write_bins(path, table, np.concatenate(bins), len(keys) * num_buckets)
+
+
+def find_duplicates(
+    paths: Sequence[Path], key_index: int, num_buckets: int, report: str
+) -> npt.NDArray[np.int64]:
+    """Return the ascending row ids that break one key's uniqueness.
+
+    Args:
+        paths: The spilled keys of every batch.
+        key_index: Which of `list_keys`.
+        num_buckets: As at the spill.
+        report: "all" copies of a repeated key, or all but the first or the last in source order
+            ("exclude_first", "exclude_last").
+    """
+    found = [
+        _judge_bucket(paths, key_index * num_buckets + bucket, report)
+        for bucket in range(num_buckets)
+    ]
+    return np.sort(np.concatenate(found))
+
+
+def _hash_keys(
+    batch: Batch, schema: Schema, names: tuple[str, ...], seed: int
+) -> tuple[Hashes, Hashes, npt.NDArray[np.int64]]:
+    judged = np.flatnonzero(_is_judged(batch, schema, names))
+    columns = {name: batch.columns[name].take(judged) for name in names}
+    high = hash_cells(columns, len(judged), derive_key(seed, "unique high"))
+    low = hash_cells(columns, len(judged), derive_key(seed, "unique low"))
+    return high, low, batch.row_ids[judged]
+
+
+def _is_judged(batch: Batch, schema: Schema, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """A cell that is broken already has its one reason; a valid blank is a value like another."""
+    judged = np.ones(len(batch), bool)
+    for name in names:
+        column = batch.columns[name]
+        if column.states is not None:
+            legal = column.states == OK
+            if schema[name].nullable:
+                legal |= (column.states == MISSING) | (column.states == NAN)
+            judged &= legal
+    return judged
+
+
+def _judge_bucket(paths: Sequence[Path], bin_index: int, report: str) -> npt.NDArray[np.int64]:
+    batches = [batch for path in paths for batch in read_bins(path, [bin_index])]
+    if not batches:
+        return np.zeros(0, np.int64)
+    high, low, row_ids = (
+        np.concatenate([to_numpy(batch.column(name)) for batch in batches])
+        for name in ("high", "low", "row_id")
+    )
+    order = np.lexsort((row_ids, low, high))
+    high, low, row_ids = high[order], low[order], row_ids[order]
+    repeats = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    broken = np.zeros(len(row_ids), bool)
+    if report != "exclude_last":
+        broken[1:] |= repeats
+    if report != "exclude_first":
+        broken[:-1] |= repeats
+    ids: npt.NDArray[np.int64] = row_ids[broken]
+    return ids
