@@ -74,15 +74,20 @@ def unpack_bits(buffer: pa.Buffer, offset: int, length: int) -> npt.NDArray[np.b
 
 def strings(values: Sequence[str | None]) -> pa.Array:
     """Return an Arrow string array; `pa.array` without its look at pandas."""
-    encoded = [b"" if value is None else value.encode("utf-8", "surrogatepass") for value in values]
+    encoded = [None if value is None else value.encode("utf-8", "replace") for value in values]
+    return binaries(encoded).cast(pa.string())
+
+
+def binaries(values: Sequence[bytes | None]) -> pa.Array:
+    """Return an Arrow binary array; `pa.array` without its look at pandas."""
     offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(item) for item in encoded], out=offsets[1:])
-    bitmap = None
-    if any(value is None for value in values):
-        valid = np.fromiter((value is not None for value in values), bool, len(values))
-        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    data = pa.py_buffer(b"".join(encoded))
-    return pa.Array.from_buffers(pa.string(), len(values), [bitmap, pa.py_buffer(offsets), data])
+    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
+    valid = np.fromiter((value is not None for value in values), bool, len(values))
+    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    data = pa.py_buffer(b"".join(value for value in values if value is not None))
+    return pa.Array.from_buffers(
+        pa.binary(), len(values), [bitmap, pa.py_buffer(offsets), data]
+    )
 
 
 def positions_array(positions: npt.NDArray[np.int64]) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +107,7 @@ class SourceEntry(Entry):
 
     name: str
     bytes: int
-    sha256: str | None
+    content_hash: str
     rows: int
 
 
@@ -125,6 +126,13 @@ class Manifest(Entry):
     files: tuple[File, ...]
     settings: dict[str, Any]
     versions: dict[str, str]
+
+    def list_files(self) -> Iterator[File]:
+        """Yield every file that the dataset consists of."""
+        for split in self.splits.values():
+            for shard in split.shards:
+                yield from (file for file in (shard.parquet, shard.tfrecord) if file)
+        yield from self.files
 
 
 def read_manifest(out: Path) -> Manifest:

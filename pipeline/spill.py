@@ -44,12 +44,13 @@ def write_bins(
     return counts
 
 
-def read_bins(path: Path, bins: Sequence[int]) -> list[pa.RecordBatch]:
-    """Read the rows of these bins, as far as they hold any; an absent file holds none."""
+def read_bins(path: Path, bins: Sequence[int] | None = None) -> list[pa.RecordBatch]:
+    """Read the rows of these bins (None: all) as far as they hold any; an absent file has none."""
     if not path.exists():
         return []
     with pa.OSFile(str(path), "rb") as source:
         reader = pa.ipc.open_file(source)
         filled = json.loads(reader.schema.metadata[b"bins"])
         places = {bin_: index for index, bin_ in enumerate(filled)}
-        return [reader.get_batch(places[bin_]) for bin_ in bins if bin_ in places]
+        asked = filled if bins is None else [bin_ for bin_ in bins if bin_ in places]
+        return [reader.get_batch(places[bin_]) for bin_ in asked]

@@ -1,0 +1,86 @@
+"""`map(task, items)` over worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from pipeline.errors import EnvironmentFailure, UsageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """All that a pipeline asks of an engine: results in the items' order, as they come."""
+
+    def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Run `task` on every item; both travel by pickle."""
+        ...
+
+
+class InProcess:
+    """One item after another, here."""
+
+    def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Run `task` on every item."""
+        return map(task, items)
+
+
+class Processes:
+    """Local worker processes.
+
+    Workers are spawned, not forked: Arrow's and TensorFlow's threads do not survive a fork.
+    """
+
+    def __init__(self, executor: ProcessPoolExecutor) -> None:
+        self._executor = executor
+
+    def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Run `task` on every item, several at once.
+
+        Raises:
+            EnvironmentFailure: A worker was killed.
+        """
+        try:
+            yield from self._executor.map(task, items)
+        except BrokenProcessPool as error:
+            raise EnvironmentFailure(
+                "a worker process died, most likely killed for want of memory.",
+                fix="run again with fewer --workers, or a smaller data.partition_bytes.",
+            ) from error
+
+
+@contextmanager
+def open_engine(workers: int | None) -> Iterator[Engine]:
+    """Open the local engine.
+
+    Args:
+        workers: How many processes; None for one a core. One runs in this process.
+
+    Raises:
+        UsageError: `workers` is below 1, or a worker is still importing the caller's script.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers = {workers} is not possible.", fix="give 1 or more.")
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise UsageError(
+            "a job was started while a worker process was importing your script.",
+            fix='put the call under `if __name__ == "__main__":`, or pass workers=1.',
+        )
+    count = workers or os.cpu_count() or 1
+    if count == 1:
+        yield InProcess()
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as executor:
+        try:
+            yield Processes(executor)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,67 @@
+"""Non-finite numbers, looked for where they are.
+
+A sum finds them under every compiler: NaN and Inf survive it, while XLA on CPU drops NaN from
+`reduce_max`. A sum of finite numbers may overflow; that costs one careful look, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.guard.batch import Nested, Tensor, float_leaves
+
+
+def as_trained(leaf: Tensor, dtype: Any) -> Tensor:
+    """Give the values as the model will see them, widened to float32 at least.
+
+    1e39 is finite in float64 and infinite in float32; 70,000 is infinite in float16.
+    """
+    values = leaf.values if isinstance(leaf, tf.SparseTensor) else leaf
+    values = values.flat_values if isinstance(values, tf.RaggedTensor) else values
+    return tf.cast(tf.cast(values, dtype), tf.float32)
+
+
+def sums(nested: Nested, dtype: Any) -> list[Tensor]:
+    """Sum every float leaf; a sum is non-finite if any of its numbers is."""
+    return [tf.reduce_sum(as_trained(leaf, dtype)) for leaf in float_leaves(nested)]
+
+
+def all_finite(scalars: list[Tensor]) -> Tensor:
+    """Tell whether every scalar is finite, as bool scalar."""
+    if not scalars:
+        return tf.constant(True)
+    return tf.reduce_all(tf.math.is_finite(tf.stack(scalars)))
+
+
+def bad_rows(nested: Nested, dtype: Any, rows: Tensor) -> Tensor:
+    """Mark the rows that hold a non-finite number in any leaf, as bool `(rows,)`."""
+    bad = tf.zeros([rows], tf.bool)
+    for leaf in float_leaves(nested):
+        bad = bad | _bad_rows_of(leaf, dtype)
+    return bad
+
+
+def _bad_rows_of(leaf: Tensor, dtype: Any) -> Tensor:
+    if isinstance(leaf, tf.RaggedTensor):
+        # A row's own sum, level by level, is non-finite if any of its numbers is.
+        leaf = tf.ragged.map_flat_values(lambda values: values * 0.0, leaf)
+        axes = list(range(1, leaf.shape.rank))
+        return ~tf.math.is_finite(tf.reduce_sum(tf.cast(leaf, tf.float32), axis=axes))
+    finite = tf.math.is_finite(as_trained(leaf, dtype))
+    if leaf.shape.rank is not None and leaf.shape.rank < 2:
+        return ~finite
+    return ~tf.reduce_all(finite, axis=list(range(1, leaf.shape.rank)))
+
+
+def squared_norm(gradients: list[Tensor]) -> Tensor:
+    """Sum the squares of all gradients in float32; above a norm of 1.8e19 it is infinite."""
+    total = tf.zeros([])
+    for gradient in gradients:
+        if gradient is None:
+            continue
+        # The rows of a sparse gradient are not added up first: the norm is that of the parts.
+        values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+        total += 2.0 * tf.nn.l2_loss(tf.cast(values, tf.float32))
+    return total

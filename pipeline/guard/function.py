@@ -1,0 +1,105 @@
+"""What `fit` calls in a guarded model, and the callback that tells it of epochs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pipeline.guard.recovery import Recovery
+from pipeline.guard.step import GuardedStep, make_train_function
+
+
+class GuardedFunction:
+    """A guarded model's train function: steps on an iterator, then a look at what happened.
+
+    Everything is built at the first call, when the shapes of a batch are known: nothing may be
+    created while changes of state are held back.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._counter = tf.Variable(model.guard.step, dtype=tf.int64, trainable=False)
+        self._recovery: Recovery | None = None
+        self._train: Callable[[Any], dict[str, Any]] | None = None
+        # `train_on_batch` gives its logs as a bare list, which must not grow.
+        self.logs_counts = False
+
+    @property
+    def step(self) -> int:
+        """Steps made so far."""
+        return int(self._counter.numpy())
+
+    def __call__(self, iterator: Any) -> dict[str, Any]:
+        """Make up to `steps_per_execution` steps; give the logs.
+
+        Raises:
+            GuardBudgetSpent: Too much was skipped, too often.
+        """
+        if self._recovery is None:
+            iterator = _build(self._model, iterator)
+            self._recovery = Recovery(self._model, self._model.guard, self._counter)
+            self._recovery.begin()
+        if self._train is None:
+            guard = self._model.guard
+            step = GuardedStep(self._model, guard.settings, self._counter, guard.hear)
+            self._train = make_train_function(self._model, step)
+        logs = self._train(iterator)
+        if self._recovery.after_steps(int(self._model.steps_per_execution)):
+            self._train = None
+        return {**logs, **self._counts()} if self.logs_counts else logs
+
+    def end_epoch(self) -> None:
+        """Judge an epoch as a whole; as a call raises."""
+        if self._recovery is not None and self._recovery.after_epoch():
+            self._train = None
+
+    def _counts(self) -> dict[str, int]:
+        guard = self._model.guard
+        return {"skipped_rows": guard.skipped_rows, "skipped_steps": guard.skipped_steps}
+
+
+def _build(model: Any, iterator: Any) -> Any:
+    """Create every variable of model, losses, metrics and optimizer; give the iterator back."""
+    if model._distribute_strategy is None:
+        if hasattr(iterator, "element_spec"):
+            batch = keras.tree.map_structure(_with_shape, iterator.element_spec)
+        else:
+            batch = next(iterator)
+            iterator = itertools.chain([batch], iterator)
+        model._symbolic_build(data_batch=batch)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return iterator
+
+
+def _with_shape(spec: Any) -> Any:
+    known = isinstance(spec, (tf.TensorSpec, tf.RaggedTensorSpec, tf.SparseTensorSpec))
+    return spec if known else None
+
+
+class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells a guarded model where epochs begin and end.
+
+    It goes before the other callbacks, so that none of them saves a state not yet looked at.
+    """
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.train_function.logs_counts = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.model.guard.begin_epoch(epoch, self.model.train_function.step)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        guard, function = self.model.guard, self.model.train_function
+        guard.step = function.step
+        if logs is not None and 0 < guard.step - guard.epoch_start == guard.skipped_steps:
+            # The mean of no loss is 0 in Keras, which would read as perfect.
+            logs["loss"] = float("nan")
+        function.end_epoch()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.model.train_function.logs_counts = False

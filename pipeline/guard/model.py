@@ -1,0 +1,160 @@
+"""`guarded`: a compiled Keras model whose training step survives bad rows and bad steps."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pipeline.errors import SettingsError
+from pipeline.guard.batch import without_row_ids
+from pipeline.guard.function import EpochWatch, GuardedFunction
+from pipeline.guard.settings import GuardSettings
+from pipeline.guard.witness import Witness
+
+
+def guarded(
+    model: keras.Model,
+    *,
+    strict: bool = False,
+    max_gradient_norm: float = 1e30,
+    max_skipped_in_a_row: int = 10,
+    max_skipped_ratio: float = 0.1,
+    max_rollbacks: int = 3,
+    rollback_rate_factor: float = 0.1,
+    look_every_steps: int = 200,
+    incidents_path: str | Path | None = None,
+    row_id: str = "row_id",
+) -> keras.Model:
+    """Make a model's training step one that happens whole, on sound rows, or not at all.
+
+    The model stays the same object: compile, fit, save and load go on as before, and `isinstance`
+    holds. `fit` logs `skipped_rows` and `skipped_steps` of the epoch; `model.guard.incidents`
+    names what was skipped and why. A copy by `clone_model` or from a file is not guarded.
+
+    Rows with a non-finite input, label, weight, loss or gradient are dropped before the forward
+    pass that counts: the update is that of the batch without them, to float rounding. With batch
+    statistics it is so too, except that other rows are told from bad ones in inference mode.
+    Under a distribution strategy the gradient is the mean of the replicas' means.
+
+    Args:
+        model: Any Keras model, compiled or not yet. See `GuardSettings` for the other arguments.
+
+    Returns:
+        The same model.
+
+    Raises:
+        SettingsError: A setting is out of range, or the model has a train step of its own, which
+            would bypass the guard.
+    """
+    settings = GuardSettings(
+        strict=strict,
+        max_gradient_norm=max_gradient_norm,
+        max_skipped_in_a_row=max_skipped_in_a_row,
+        max_skipped_ratio=max_skipped_ratio,
+        max_rollbacks=max_rollbacks,
+        rollback_rate_factor=rollback_rate_factor,
+        look_every_steps=look_every_steps,
+        incidents_path=None if incidents_path is None else Path(incidents_path),
+        row_id=row_id,
+    )
+    _refuse_what_cannot_be_guarded(model, settings)
+    if not isinstance(model, GuardedTraining):
+        model.__class__ = _guarded_class(type(model))
+    model.guard = Witness(settings)
+    model.train_function = None
+    return model
+
+
+class GuardedTraining:
+    """What a guarded model does differently; mixed in before the model's own class."""
+
+    guard: Witness
+
+    def make_train_function(self: Any, force: bool = False) -> Any:
+        """Put the guarded step behind `fit` and `train_on_batch`."""
+        if self.train_function is None or force:
+            self.train_function = GuardedFunction(self)
+        return self.train_function
+
+    def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Train as Keras does, and count by epoch what was skipped."""
+        bound = inspect.signature(super().fit).bind(*args, **kwargs)
+        given = bound.arguments.get("callbacks")
+        watch = EpochWatch()
+        if isinstance(given, keras.callbacks.CallbackList):
+            given.append(watch)
+        else:
+            rest = [] if given is None else given
+            bound.arguments["callbacks"] = [watch, *(rest if isinstance(rest, list) else [rest])]
+        return super().fit(*bound.args, **bound.kwargs)
+
+    def test_step(self: Any, data: Any) -> Any:
+        return super().test_step(without_row_ids(data, self.guard.settings.row_id))
+
+    def predict_step(self: Any, data: Any) -> Any:
+        return super().predict_step(without_row_ids(data, self.guard.settings.row_id))
+
+    def _symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        if data_batch is not None:
+            data_batch = without_row_ids(data_batch, self.guard.settings.row_id)
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+@functools.cache
+def _guarded_class(model_class: type) -> type:
+    # The name and module stay, so that saving writes, and loading finds, the original class.
+    names = {"__module__": model_class.__module__, "__qualname__": model_class.__qualname__}
+    return type(model_class)(model_class.__name__, (GuardedTraining, model_class), names)
+
+
+def _refuse_what_cannot_be_guarded(model: Any, settings: GuardSettings) -> None:
+    name = type(model).__name__
+    if keras.config.backend() != "tensorflow":
+        raise SettingsError(
+            f"the guard works on TensorFlow, and Keras runs on {keras.config.backend()}.",
+            fix="set KERAS_BACKEND=tensorflow before Keras is imported.",
+        )
+    strategy = model.distribute_strategy
+    if isinstance(
+        strategy, (tf.distribute.TPUStrategy, tf.distribute.experimental.ParameterServerStrategy)
+    ):
+        raise SettingsError(
+            f"the guard does not work under {type(strategy).__name__}.",
+            fix="use MirroredStrategy, or train on one device.",
+        )
+    if isinstance(model, GuardedTraining):
+        return
+    for method in ("train_step", "make_train_function"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise SettingsError(
+                f"{name} has a {method} of its own, which the guard would have to replace.",
+                fix=f"move what {name}.{method} does into compute_loss, compute_metrics or call.",
+                model=name,
+                method=method,
+            )
+    for layer, attribute in _raw_variables(model):
+        warnings.warn(
+            f"{layer}.{attribute} is a tf.Variable: if it is written in call, the guard cannot "
+            "take that back. Make it a weight with add_weight.",
+            stacklevel=3,
+        )
+    if settings.row_id in (getattr(model, "input_names", None) or ()):
+        raise SettingsError(
+            f"{name} has an input named {settings.row_id!r}, which is the key of the row ids.",
+            fix="rename the input, or give guarded another row_id.",
+        )
+
+
+def _raw_variables(model: Any) -> list[tuple[str, str]]:
+    return [
+        (layer.name, attribute)
+        for layer in model._flatten_layers()
+        for attribute, value in vars(layer).items()
+        if isinstance(value, tf.Variable)
+    ]

@@ -1,0 +1,98 @@
+"""Copies of a model's whole state, taken only while it is finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+Values = list[np.ndarray[Any, Any]]
+
+
+class Snapshots:
+    """The last few good states of a model and its optimizer, in host memory.
+
+    Args:
+        model: A compiled and built model.
+        num_kept: How many are kept besides the first. A snapshot may have been taken in the middle
+            of a divergence; each roll-back without a new one between goes one further back.
+    """
+
+    def __init__(self, model: Any, num_kept: int = 2) -> None:
+        self._model = model
+        self._num_kept = num_kept
+        self._taken: list[Values] = []
+
+    def take(self, *, keep: bool) -> str | None:
+        """Look at the state: keep a copy if it is finite, or name the first variable that is not."""
+        variables = self._variables()
+        values = [np.asarray(variable.value) for variable in variables]
+        for variable, value in zip(variables, values, strict=True):
+            if not _is_finite(value):
+                return str(variable.path)
+        if not keep:
+            return None
+        self._taken.append([value.copy() for value in values])
+        if len(self._taken) > self._num_kept + 1:
+            del self._taken[1]
+        return None
+
+    def restore(self) -> None:
+        """Write the last snapshot back; the one before it is next, down to the first."""
+        values = self._taken[-1]
+        if len(self._taken) > 1:
+            self._taken.pop()
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        model = self._model
+        every = [*model.variables, *model.optimizer.variables]
+        metrics = {id(variable) for variable in model.metrics_variables}
+        return list({id(v): v for v in every if id(v) not in metrics}.values())
+
+
+def _is_finite(value: np.ndarray[Any, Any]) -> bool:
+    if not np.issubdtype(value.dtype, np.inexact) and value.dtype.kind != "V":
+        return True
+    # A sum is faster than a look at every element, and non-finite if any of them is.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(value.astype(np.float32, copy=False).sum(dtype=np.float64)))
+
+
+def lower_rate(optimizer: Any, factor: float) -> bool:
+    """Multiply the learning rate by `factor`; tell whether traced functions must be rebuilt."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = inner._learning_rate
+    if isinstance(rate, keras.Variable):
+        rate.assign(rate * factor)
+        return False
+    if isinstance(rate, ReducedSchedule):
+        inner.learning_rate = ReducedSchedule(rate.schedule, rate.factor * factor)
+    elif isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        inner.learning_rate = ReducedSchedule(rate, factor)
+    else:
+        inner.learning_rate = lambda: rate() * factor
+    return True
+
+
+@keras.saving.register_keras_serializable("nanproof")
+class ReducedSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """A learning rate schedule times a constant, as left behind by roll-backs."""
+
+    def __init__(self, schedule: Any, factor: float) -> None:
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ReducedSchedule:
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["factor"])

@@ -1,0 +1,191 @@
+"""The guard's memory: incidents, the skip budget, and what to do once it is spent."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import GuardBudgetSpent
+from pipeline.guard.attempt import GATES
+from pipeline.guard.incident import BadRow, Incident
+from pipeline.guard.settings import GuardSettings
+
+# The masks of a report, in their order.
+_SEEN = ("input", "label", "weight", "loss", "gradient")
+_OF_THE_DATA = frozenset(("input", "label", "weight"))
+# Below this many steps a single bad batch says little about a ratio.
+_MIN_STEPS_FOR_RATIO = 100
+_MAX_ROWS_NAMED = 10
+
+
+class Witness:
+    """What the guard knows about a run; found as `model.guard`.
+
+    Attributes:
+        settings: The settings given to `guarded`.
+        incidents: Every incident, in order.
+        step: Steps made when last counted: at an incident, and at an epoch's end.
+        epoch: The epoch that `fit` is in, from 0.
+        skipped_rows: Rows of this epoch that had no part in an update.
+        skipped_steps: Steps of this epoch that changed nothing.
+        rollbacks: How often the budget was spent.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.settings = settings
+        self.step = 0
+        self.incidents: list[Incident] = []
+        self.rollbacks = 0
+        self.begin_epoch(0, 0)
+        self.forget()
+
+    def begin_epoch(self, epoch: int, step: int) -> None:
+        """Start counting an epoch, before its first step."""
+        self.epoch = epoch
+        self.epoch_start = self._counted_from = step
+        self.skipped_rows = self.skipped_steps = 0
+        # A step with a quarter of its rows dropped counts 0.25.
+        self._skipped_parts = 0.0
+
+    def forget(self, step: int = 0) -> None:
+        """Start the budget anew, after a roll-back."""
+        self.in_a_row = 0
+        self.causes: Counter[str] = Counter()
+        self._last_skipped = -1
+        self._counted_from, self._skipped_parts = step, 0.0
+
+    def hear(
+        self,
+        step: Any,
+        masks: Any,
+        row_ids: Any,
+        gates: Any,
+        scalars: Any,
+        committed: Any,
+        rescaled: Any,
+    ) -> None:
+        """Write down a bad step as the careful step reports it.
+
+        Args:
+            step: int scalar.
+            masks: bool `(5, batch)`: bad input, label, weight, loss, gradient.
+            row_ids: `(batch,)` int or bytes; -1 for none.
+            gates: bool `(7,)`: the first attempt's gates, in the order of `GATES`.
+            scalars: The first attempt's loss, gradient norm and learning rate.
+            committed: Whether the step was made without the bad rows.
+            rescaled: Whether it was an overflow that a smaller loss scale answers.
+        """
+        if rescaled:
+            return
+        blamed = _is_rows_fault(masks, bool(committed))
+        loss, norm, rate = (float(value) for value in scalars)
+        incident = Incident(
+            step=int(step),
+            epoch=self.epoch,
+            step_in_epoch=int(step) - self.epoch_start,
+            kind="rows" if blamed else "batch",
+            first_seen=_first_seen(masks, gates),
+            rows=_name_rows(masks, row_ids) if blamed else (),
+            num_rows=int(masks.shape[1]),
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=rate,
+            done="dropped rows" if committed else "skipped step",
+        )
+        self._count(incident)
+        self.note(incident)
+
+    def _count(self, incident: Incident) -> None:
+        if incident.done == "skipped step":
+            follows = incident.step == self._last_skipped + 1
+            self.in_a_row = self.in_a_row + 1 if follows else 1
+            self._last_skipped = incident.step
+            self.skipped_steps += 1
+        self.skipped_rows += incident.num_skipped_rows
+        self._skipped_parts += incident.num_skipped_rows / max(incident.num_rows, 1)
+        self.causes[incident.first_seen] += 1
+
+    def note(self, incident: Incident) -> None:
+        """Keep an incident and append it to the file of incidents."""
+        self.incidents.append(incident)
+        if self.settings.incidents_path is not None:
+            with open(self.settings.incidents_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(incident.to_json(), allow_nan=False) + "\n")
+
+    def was_skipped(self, step: int) -> bool:
+        """Tell whether `step` is the last one of a row of skipped steps."""
+        return step == self._last_skipped
+
+    def skipped_ratio(self, step: int) -> float:
+        """Give the part of the rows that was skipped, from the epoch's start to before `step`."""
+        return self._skipped_parts / max(step - self._counted_from, 1)
+
+    def overspent(self, step: int, *, epoch_over: bool) -> str | None:
+        """Say how the budget is spent, or None if it is not."""
+        limits = self.settings
+        if self.in_a_row >= limits.max_skipped_in_a_row:
+            return f"{self.in_a_row} steps in a row were skipped"
+        steps = step - self._counted_from
+        if not steps or (steps < _MIN_STEPS_FOR_RATIO and not epoch_over):
+            return None
+        ratio = self.skipped_ratio(step)
+        if ratio > limits.max_skipped_ratio:
+            return f"{ratio:.1%} of the rows of {steps} steps were skipped"
+        return None
+
+    @property
+    def data_alone(self) -> bool:
+        """Tell whether all that was skipped was skipped for what the data hold."""
+        return bool(self.causes) and _OF_THE_DATA.issuperset(self.causes)
+
+    def stop(self, step: int, reason: str) -> GuardBudgetSpent:
+        """Make the error that ends training."""
+        causes = ", ".join(f"{name} ({count})" for name, count in self.causes.most_common())
+        rows = [row for incident in self.incidents for row in incident.rows]
+        named = sorted({str(row.row_id) for row in rows if row.row_id is not None})
+        return GuardBudgetSpent(
+            f"training stopped at step {step} (epoch {self.epoch}): {reason}, "
+            f"after {self.rollbacks} roll-backs.",
+            expected=f"at most {self.settings.max_skipped_in_a_row} bad steps in a row and "
+            f"{self.settings.max_skipped_ratio:.0%} of the rows",
+            got=f"faults first seen in {causes or 'the state'}",
+            fix="mend the rows that the incidents name."
+            if self.data_alone
+            else "lower the learning rate, or look for the cause with `nanproof diagnose`.",
+            step=step,
+            epoch=self.epoch,
+            rollbacks=self.rollbacks,
+            causes=dict(self.causes),
+            row_ids=named[:_MAX_ROWS_NAMED],
+        )
+
+
+def _is_rows_fault(masks: Any, committed: bool) -> bool:
+    bad = masks.any(axis=0)
+    # Where every row failed in the model and not in its data, it is the model that failed.
+    return bool(bad.any()) and (committed or not bad.all() or bool(masks[:3].any(axis=0).all()))
+
+
+def _name_rows(masks: Any, row_ids: Any) -> tuple[BadRow, ...]:
+    named = []
+    for position in np.flatnonzero(masks.any(axis=0)):
+        seen = _SEEN[int(np.argmax(masks[:, position]))]
+        named.append(BadRow(int(position), _row_id(row_ids[position]), seen))
+    return tuple(named)
+
+
+def _row_id(value: Any) -> int | str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return int(value) if value >= 0 else None
+
+
+def _first_seen(masks: Any, gates: Any) -> str:
+    """Give the first gate that closed; of rows found to be bad, the first mask."""
+    for name, found in zip(_SEEN[:3], masks[:3].any(axis=1), strict=True):
+        if found:
+            return name
+    return next((name for name, good in zip(GATES, gates, strict=True) if not good), "state")

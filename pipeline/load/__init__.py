@@ -1,0 +1,21 @@
+"""Raw files to batches: CSV, Parquet and JSON Lines, each row with its id and its line."""
+
+from pipeline.load.batches import read_partition, read_records
+from pipeline.load.cells import parse_texts
+from pipeline.load.columns import check_columns
+from pipeline.load.partitions import Partition, plan_partitions
+from pipeline.load.reading import Reading
+from pipeline.load.source import Source
+from pipeline.load.sources import list_sources
+
+__all__ = [
+    "Partition",
+    "Reading",
+    "Source",
+    "check_columns",
+    "list_sources",
+    "parse_texts",
+    "plan_partitions",
+    "read_partition",
+    "read_records",
+]

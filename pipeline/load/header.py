@@ -1,0 +1,126 @@
+"""The first record of delimited text: the columns' names, and where the data begins."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import InputError, SettingsError
+from pipeline.job import CsvSettings
+from pipeline.load.opening import Location, read_text
+from pipeline.load.records import Records, split_records
+
+# The first records are looked at in growing pieces; a header beyond this is no header.
+MAX_HEADER_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a file.
+
+    Attributes:
+        columns: The columns' names, each once.
+        stop: Where the first record after it starts, in the UTF-8 text.
+        row: The line of the first record after it.
+    """
+
+    columns: tuple[str, ...]
+    stop: int
+    row: int
+
+
+def check_settings(settings: CsvSettings) -> None:
+    """Refuse delimiters and quotes that no table can be written with.
+
+    Raises:
+        SettingsError: One is not ASCII, is part of a line end, or is another's.
+    """
+    given = {"delimiter": settings.delimiter, "quote": settings.quote, "decimal": settings.decimal}
+    for setting, character in given.items():
+        if not character.isascii() or character in "\r\n\0":
+            raise SettingsError(
+                f"data.csv.{setting} is {character!r}.",
+                fix="give one printable ASCII character, or a tab.",
+                setting=f"data.csv.{setting}",
+            )
+    if len({settings.delimiter, settings.quote}) < 2:
+        raise SettingsError(
+            "data.csv: delimiter and quote are the same character.", fix="change one of them."
+        )
+
+
+def read_header(location: Location, settings: CsvSettings) -> Header:
+    """Read the first record that is not a blank line.
+
+    Raises:
+        InputError: There is none, or it is broken.
+    """
+    beginning = b""
+    pieces = read_text(location)
+    final = False
+    while not final:
+        piece = next(pieces, b"")
+        beginning += piece
+        final = not piece or len(beginning) > MAX_HEADER_BYTES
+        records = split_records(beginning, settings.delimiter, settings.quote, final=final)
+        for index, (start, stop) in enumerate(zip(records.starts, records.stops, strict=True)):
+            text = beginning[start:stop].rstrip(b"\r\n")
+            if not text.strip() and not text.strip(b" "):
+                continue
+            row = 1 + int(_next_line(records, index))
+            fields = _read_fields(text, records.broken.get(index), location, settings)
+            return Header(name_columns(fields), int(stop), row)
+    raise InputError(
+        f"{location.name} is empty.", fix="remove it from data.raw.", file=location.name
+    )
+
+
+def _next_line(records: Records, index: int) -> int:
+    return int(records.lines[index + 1]) if index + 1 < len(records) else records.num_lines
+
+
+def _read_fields(
+    text: bytes, broken: str | None, location: Location, settings: CsvSettings
+) -> list[str]:
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError:
+        broken, decoded = f"not {location.encoding}", ""
+    if "\0" in decoded:
+        broken = "NUL bytes"
+    if broken is not None:
+        raise InputError(
+            f"{location.name}: the header cannot be read: {broken}.",
+            expected=f"a line of {settings.encoding} text with the columns' names",
+            fix="correct the header, or data.csv's encoding, delimiter and quote.",
+            file=location.name,
+        )
+    csv.field_size_limit(MAX_HEADER_BYTES)
+    lines = csv.reader(
+        decoded.splitlines(keepends=True), delimiter=settings.delimiter, quotechar=settings.quote
+    )
+    return next(lines)
+
+
+def name_columns(headers: Sequence[str]) -> tuple[str, ...]:
+    """Strip headers, and give each a name of its own, as pandas does.
+
+    Example:
+        >>> name_columns([" a", "a", "", "a.1"])
+        ('a', 'a.2', 'unnamed_3', 'a.1')
+    """
+    stripped = [h.strip() or f"unnamed_{place}" for place, h in enumerate(headers, start=1)]
+    taken = set(stripped)
+    seen: Counter[str] = Counter()
+    names = []
+    for name in stripped:
+        unique = name
+        while seen[name] and unique in taken:
+            unique = f"{name}.{seen[name]}"
+            seen[name] += 1
+        seen[name] = max(seen[name], 1)
+        taken.add(unique)
+        names.append(unique)
+    return tuple(names)

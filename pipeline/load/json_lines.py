@@ -1,0 +1,156 @@
+"""JSON Lines to batches: one object a line, each key a column.
+
+Numbers are taken by their digits, so that nothing is lost on the way through floating point, and
+everything is then parsed like text. A key that no line held so far is carried from its first
+batch on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrow import strings
+from pipeline.batch import INF, NAN, TYPE, Batch, Column, Kind, Malformed, Positions
+from pipeline.errors import InputError
+from pipeline.load.blocks import read_blocks
+from pipeline.load.cells import missing_column, parse_texts
+from pipeline.load.opening import Location
+from pipeline.load.reading import Reading
+from pipeline.load.records import Records
+from pipeline.load.source import Source
+
+# So many lines are asked for their keys before the first row is judged.
+SAMPLE_LINES = 1_000
+Cells = dict[str, Any]
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity without quotes: a number, and no text."""
+
+
+def _parse(line: bytes) -> Cells | str:
+    """Return the cells of one line, or what is wrong with it."""
+    try:
+        value = json.loads(
+            line.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=_Constant
+        )
+    except UnicodeDecodeError:
+        return "invalid UTF-8"
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError as error:
+        return f"no JSON: {error}"
+    if not isinstance(value, dict):
+        return "no JSON object"
+    return {key.strip(): cell for key, cell in value.items()}
+
+
+def read_keys(location: Location) -> tuple[str, ...]:
+    """Return the keys of the first lines, in order of appearance.
+
+    Raises:
+        InputError: The file holds nothing.
+    """
+    keys: dict[str, None] = {}
+    empty = True
+    lines = (line for block in read_blocks(location, None) for _, line in _lines(*block))
+    for line in islice(lines, SAMPLE_LINES):
+        empty = False
+        cells = _parse(line)
+        if isinstance(cells, dict):
+            keys |= dict.fromkeys(cells)
+    if empty:
+        raise InputError(
+            f"{location.name} is empty.", fix="remove it from data.raw.", file=location.name
+        )
+    return tuple(keys)
+
+
+def _lines(data: bytes, records: Records) -> Iterator[tuple[int, bytes]]:
+    """Yield number and text of the lines that are not blank."""
+    start = 0
+    for index, stop in enumerate(records.stops.tolist()):
+        line = data[start:stop].strip(b" \t\r\n")
+        if line:
+            yield index, line
+        start = stop
+
+
+def read_batches(
+    source: Source, data: bytes, records: Records, first: int, row: int, reading: Reading
+) -> Iterator[Batch]:
+    """Yield the lines of a block, at most `batch_rows` at a time."""
+    lines = _lines(data, records)
+    while part := list(islice(lines, reading.batch_rows)):
+        places, objects, malformed = [], [], []
+        for place, line in part:
+            cells = _parse(line)
+            if isinstance(cells, str):
+                row_id = source.first_id + first + place
+                malformed.append(Malformed(row_id, row + place, line, cells))
+            else:
+                places.append(place)
+                objects.append(cells)
+        numbers = np.array(places, np.int64)
+        yield Batch(
+            source=source.name,
+            row_ids=numbers + (source.first_id + first),
+            rows=numbers + row,
+            columns=_read_columns(objects, source, reading),
+            carried=_carry(objects, source, reading),
+            read_texts=partial(_read_texts, objects, source),
+            malformed=tuple(malformed),
+        )
+
+
+def _read_columns(objects: list[Cells], source: Source, reading: Reading) -> dict[str, Column]:
+    return {
+        name: _read_column(kind, [cells.get(name) for cells in objects], reading, name)
+        for name, kind in reading.list_columns()
+    }
+
+
+def _read_column(kind: Kind, cells: list[Any], reading: Reading, name: str) -> Column:
+    if all(cell is None for cell in cells):
+        return missing_column(kind, len(cells))
+    numeric = kind in ("float", "int")
+    texts = [str(int(c)) if numeric and isinstance(c, bool) else _to_text(c) for c in cells]
+    column = parse_texts(kind, strings(texts), reading.missing_texts(name))
+    odd = {i: c for i, c in enumerate(cells) if isinstance(c, (_Constant, list, dict))}
+    if kind != "string" or not odd:
+        return column
+    states = np.zeros(len(cells), np.uint8) if column.states is None else column.states
+    for place, cell in odd.items():
+        number = isinstance(cell, _Constant)
+        states[place] = (NAN if cell == "NaN" else INF) if number else TYPE
+    values = column.values.to_pylist()
+    return Column(kind, strings([None if i in odd else v for i, v in enumerate(values)]), states)
+
+
+def _to_text(cell: Any) -> str | None:
+    if cell is None or isinstance(cell, str):
+        return cell
+    return json.dumps(cell, ensure_ascii=False)
+
+
+def _list_keys(objects: Sequence[Cells], source: Source) -> list[str]:
+    return list(dict.fromkeys([*source.columns, *(key for cells in objects for key in cells)]))
+
+
+def _carry(objects: list[Cells], source: Source, reading: Reading) -> pa.Table:
+    known = {name for name, _ in reading.list_columns()}
+    names = [name for name in _list_keys(objects, source) if name not in known]
+    return pa.table({n: strings([_to_text(cells.get(n)) for cells in objects]) for n in names})
+
+
+def _read_texts(objects: list[Cells], source: Source, positions: Positions) -> dict[str, pa.Array]:
+    chosen = [objects[position] for position in positions.tolist()]
+    names = _list_keys(objects, source)
+    return {n: strings([_to_text(cells.get(n)) for cells in chosen]) for n in names}

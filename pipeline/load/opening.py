@@ -1,0 +1,174 @@
+"""Raw files as bytes: local or remote, packed or not, and always as UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import xxhash
+
+from pipeline.errors import InputError
+
+BLOCK_BYTES = 16 << 20
+_BROKEN = "nanproof.broken"
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (b"\xfe\xff", "utf-16"),
+)
+# A lone surrogate is not valid UTF-8, so what cannot be decoded breaks its own row alone.
+codecs.register_error(_BROKEN, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a raw file is and how its bytes are wrapped.
+
+    Attributes:
+        name: What errors and accounts call it.
+        url: An absolute path, or an fsspec URL.
+        gzip: Whether it is gzip.
+        encoding: How its text is encoded; "utf-8" is read without decoding.
+        start: How many bytes of a byte order mark are skipped.
+    """
+
+    name: str
+    url: str
+    gzip: bool = False
+    encoding: str = "utf-8"
+    start: int = 0
+
+    @property
+    def is_streamed(self) -> bool:
+        """Return whether its text can be read from the beginning only."""
+        return self.gzip or self.encoding != "utf-8"
+
+
+def find_encoding(location: Location, declared: str) -> tuple[str, int]:
+    """Return the encoding of a text file and the length of its byte order mark.
+
+    A byte order mark decides where the job declares UTF-8, its default; nothing else is guessed.
+
+    Raises:
+        InputError: There is no such encoding, or the file cannot be read.
+    """
+    try:
+        codec = codecs.lookup(declared)
+    except LookupError:
+        codec = None
+    if codec is None or not codec._is_text_encoding:  # type: ignore[attr-defined]
+        raise InputError(
+            f"data.csv.encoding: there is no text encoding {declared!r}.",
+            fix='name one that Python knows, such as "utf-8", "latin-1" or "utf-16".',
+        )
+    if codec.name not in ("utf-8", "utf-8-sig", "ascii"):
+        return codec.name, 0
+    beginning = next(read_bytes(location, 0, 4), b"")
+    for mark, encoding in _BOMS:
+        if beginning.startswith(mark):
+            return ("utf-8", len(mark)) if encoding == "utf-8-sig" else (encoding, 0)
+    return "utf-8", 0
+
+
+def read_text(location: Location, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Yield a file's text as UTF-8, in blocks of about `BLOCK_BYTES`.
+
+    Args:
+        location: The file.
+        start: The first byte, in the UTF-8 text.
+        stop: After the last byte; None for the end of the file.
+
+    Raises:
+        InputError: The file cannot be read, or is shorter than `stop`.
+    """
+    if not location.is_streamed:
+        yield from read_bytes(location, start + location.start, stop and stop + location.start)
+        return
+    decoder: Any = None
+    if location.encoding != "utf-8":
+        decoder = codecs.getincrementaldecoder(location.encoding)(_BROKEN)
+    skip = start
+    first = True
+    for block in _chain_end(read_bytes(location)):
+        text = block or b""
+        if decoder is not None:
+            decoded = decoder.decode(text, block is None)
+            text = decoded.encode("utf-8", "surrogatepass")
+        if first and text:
+            text, first = text.removeprefix(codecs.BOM_UTF8), False
+        if skip < len(text):
+            yield text[skip:] if skip else text
+        skip = max(0, skip - len(text))
+
+
+def _chain_end(blocks: Iterator[bytes]) -> Iterator[bytes | None]:
+    yield from blocks
+    yield None
+
+
+def read_bytes(location: Location, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Yield a file's bytes, unpacked but not decoded, in blocks of at most `BLOCK_BYTES`.
+
+    Raises:
+        InputError: The file cannot be read, is truncated, or is shorter than `stop`.
+    """
+    with open_raw(location) as file:
+        if start:
+            file.seek(start)
+        place = start
+        while stop is None or place < stop:
+            block = file.read(BLOCK_BYTES if stop is None else min(BLOCK_BYTES, stop - place))
+            if not block:
+                break
+            place += len(block)
+            yield block
+
+
+@contextmanager
+def open_raw(location: Location) -> Iterator[IO[bytes]]:
+    """Open a file for reading, gzip unpacked; what goes wrong while it is open names the file."""
+    try:
+        with _open(location.url) as raw:
+            if location.gzip:
+                with gzip.GzipFile(fileobj=raw) as file:
+                    yield file
+            else:
+                yield raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{location.name} is truncated or corrupt gzip: {error}.",
+            fix="restore the file.",
+            file=location.name,
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{location.name} cannot be read: {error.strerror or error}.",
+            fix="mend the path or its permissions.",
+            file=location.name,
+        ) from error
+
+
+def _open(url: str) -> IO[bytes]:
+    if "://" in url:
+        opened: IO[bytes] = fsspec.open(url, "rb").open()
+        return opened
+    return Path(url).open("rb", buffering=0)
+
+
+def hash_content(location: Location) -> str:
+    """Return a hash of a file's bytes, in hexadecimal."""
+    digest = xxhash.xxh3_128()
+    packed = Location(location.name, location.url)
+    with open_raw(packed) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,135 @@
+"""Parquet to batches, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.arrow import positions_array
+from pipeline.batch import Batch, Positions
+from pipeline.errors import InputError
+from pipeline.load.cells import missing_column
+from pipeline.load.header import name_columns
+from pipeline.load.opening import Location, open_raw
+from pipeline.load.reading import Reading
+from pipeline.load.source import Source
+from pipeline.load.typed import convert_array, list_texts, plain_array
+
+
+@contextmanager
+def _open_table(location: Location) -> Iterator[pq.ParquetFile]:
+    """Open a file; whatever Arrow finds wrong with it, now or while it is read, names it."""
+    with open_raw(location) as raw:
+        try:
+            # From a file object and not a path: a remote file is opened in the same way.
+            with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+                yield file
+        except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{location.name} cannot be read as Parquet: {str(error).splitlines()[0]}",
+                fix="restore the file, or take it out of data.raw.",
+                file=location.name,
+            ) from error
+
+
+def read_types(location: Location) -> dict[str, str]:
+    """Return the columns' names and Arrow types.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    with _open_table(location) as file:
+        schema = file.schema_arrow
+        return dict(zip(name_columns(schema.names), map(str, schema.types), strict=True))
+
+
+def group_rows(location: Location, partition_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first group, after the last group, first row, after the last row) of partitions.
+
+    Raises:
+        InputError: The file cannot be read, or its row counts contradict each other.
+    """
+    with _open_table(location) as file:
+        meta = file.metadata
+        groups = [meta.row_group(index) for index in range(file.num_row_groups)]
+        counts = [group.num_rows for group in groups]
+        sizes = [group.total_byte_size for group in groups]
+    _check_count(location, sum(counts), meta.num_rows)
+    first, row, size = 0, 0, 0
+    for index in range(len(groups)):
+        if index > first and size + sizes[index] > partition_bytes:
+            rows = sum(counts[first:index])
+            yield first, index, row, row + rows
+            first, row, size = index, row + rows, 0
+        size += sizes[index]
+    if first < len(groups):
+        yield first, len(groups), row, meta.num_rows
+
+
+def _check_count(location: Location, found: int, expected: int) -> None:
+    if found != expected or expected < 0:
+        raise InputError(
+            f"{location.name} is corrupt Parquet: its row counts contradict each other.",
+            expected=f"{expected} rows",
+            got=str(found),
+            fix="restore the file, or take it out of data.raw.",
+            file=location.name,
+        )
+
+
+def read_groups(
+    source: Source, groups: range, first: int, stop: int, reading: Reading
+) -> Iterator[Batch]:
+    """Yield the rows of some row groups.
+
+    Args:
+        source: The file.
+        groups: The row groups.
+        first: The number of the first row, from 0.
+        stop: The number after the last row.
+        reading: The settings.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    place = first
+    with _open_table(source.location) as file:
+        for batch in file.iter_batches(
+            batch_size=reading.batch_rows, row_groups=list(groups), use_threads=False
+        ):
+            yield _wrap(source, batch, place, reading)
+            place += batch.num_rows
+    _check_count(source.location, place, stop)
+
+
+def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) -> Batch:
+    arrays = dict(zip(source.columns, rows.columns, strict=True))
+    columns = {}
+    for name, kind in reading.list_columns():
+        if name in arrays:
+            columns[name] = convert_array(kind, arrays[name], reading.missing_texts(name))
+        else:
+            columns[name] = missing_column(kind, rows.num_rows)
+    carried = {
+        name: list_texts(array) if name in source.as_text else plain_array(array)
+        for name, array in arrays.items()
+        if name not in columns
+    }
+    return Batch(
+        source=source.name,
+        row_ids=np.arange(place, place + rows.num_rows) + source.first_id,
+        rows=np.arange(place, place + rows.num_rows) + 1,
+        columns=columns,
+        carried=pa.table(carried),
+        read_texts=partial(_read_texts, arrays),
+    )
+
+
+def _read_texts(arrays: dict[str, pa.Array], positions: Positions) -> dict[str, pa.Array]:
+    places = positions_array(positions)
+    return {name: list_texts(array.take(places)) for name, array in arrays.items()}

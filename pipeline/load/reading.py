@@ -1,0 +1,45 @@
+"""How raw files are read: what a job settles once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pipeline.batch import Kind
+from pipeline.job import DEFAULT_MISSING, DataSettings
+from pipeline.schema import Schema
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The settings of reading.
+
+    Attributes:
+        schema: The columns that are read as their own types; no name is a regular expression.
+        missing: Column to the texts that mean missing in it; `DEFAULT_MISSING` for the others.
+        group: A column that is read as text where the schema does not name it, or None.
+        batch_rows: How many rows a batch holds at most.
+    """
+
+    schema: Schema
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    group: str | None = None
+    batch_rows: int = 65_536
+
+    @classmethod
+    def of(cls, schema: Schema, data: DataSettings, batch_rows: int = 65_536) -> Reading:
+        """Return what a job's [data] settles for a schema."""
+        names = [*schema.names, *([data.group] if data.group else [])]
+        missing = {name: data.missing_texts(name) for name in names}
+        return cls(schema, missing, data.group, batch_rows)
+
+    def missing_texts(self, column: str) -> tuple[str, ...]:
+        """Return the texts that mean missing in this column."""
+        return self.missing.get(column, DEFAULT_MISSING)
+
+    def list_columns(self) -> Iterator[tuple[str, Kind]]:
+        """Yield name and kind of the columns that a batch always has."""
+        for column in self.schema.columns:
+            yield column.name, column.kind
+        if self.group is not None and self.group not in self.schema.names:
+            yield self.group, "string"

@@ -1,0 +1,54 @@
+"""One raw file, as the whole job knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.job import CsvSettings
+from pipeline.load.opening import Location
+
+Format = Literal["csv", "parquet", "jsonl"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw file.
+
+    Attributes:
+        index: Its place in sorted order, the upper part of its rows' ids.
+        location: Where it is and how its bytes are wrapped.
+        size: Bytes on disk.
+        format: How its bytes are read.
+        columns: Its columns, in its order; none occurs twice.
+        csv: How it is written, if it is delimited text.
+        data_start: Where the records begin in its UTF-8 text.
+        first_row: The line of the first record.
+        types: Column to Arrow type, as text; only of Parquet.
+        as_text: Columns that are carried as text, since the files' types conflict.
+        content_hash: Of its bytes, in hexadecimal.
+        modified: Seconds since 1970, or None where that is unknown.
+    """
+
+    index: int
+    location: Location
+    size: int
+    format: Format
+    columns: tuple[str, ...]
+    csv: CsvSettings
+    data_start: int = 0
+    first_row: int = 1
+    types: tuple[tuple[str, str], ...] = ()
+    as_text: frozenset[str] = frozenset()
+    content_hash: str = ""
+    modified: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return its path relative to the job file, or its URL."""
+        return self.location.name
+
+    @property
+    def first_id(self) -> int:
+        """Return the row id of record 0."""
+        return self.index << 40

@@ -1,0 +1,280 @@
+"""The stages in order. `run_job` reads as the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.engine import Engine, open_engine
+from pipeline.features import build_spec
+from pipeline.job import Job, read_job
+from pipeline.ledger import Files, Ledger, Stage, add_counts, check_balance, list_lines
+from pipeline.load import Partition, Source
+from pipeline.manifest import SPLITS, File, Manifest
+from pipeline.repair import TOO_MANY_REPAIRS, Plan
+from pipeline.run.check import CheckResult, Progress, check_job
+from pipeline.run.finish import Finished, FinishTask, finish_shards
+from pipeline.run.fit import fit_plan, list_near_unique
+from pipeline.run.publish import Output, fingerprint_of, open_output, publish, publish_failure
+from pipeline.run.quarantine import Quarantined, QuarantineTask, quarantine_rows
+from pipeline.run.scan import Example, Scanned, ScanTask, merge_examples, scan_partition
+from pipeline.run.settle import (
+    Duplicates,
+    check_rows_left,
+    empty_split,
+    find_all_duplicates,
+    too_many_dropped,
+)
+from pipeline.run.setup import Setup, cut_partitions, list_inputs, prepare
+from pipeline.split import ShardGroup, plan_shards
+
+__all__ = ["CheckResult", "Example", "RunResult", "check_job", "run_job"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run published.
+
+    Attributes:
+        out: The dataset's folder.
+        manifest: What was published.
+        ledger: The accounts.
+        examples: The first places of every broken rule.
+        near_unique: String features that look like identifiers.
+    """
+
+    out: Path
+    manifest: Manifest
+    ledger: Ledger
+    examples: dict[tuple[str | None, str], list[Example]]
+    near_unique: tuple[str, ...]
+
+
+def run_job(
+    job: Job | Path | str,
+    *,
+    raw: Sequence[str] | None = None,
+    out: Path | str | None = None,
+    workers: int | None = 1,
+    on_progress: Progress | None = None,
+) -> RunResult:
+    """Turn a job's raw files into published shards.
+
+    Args:
+        job: The job, or the path of its file.
+        raw: Globs in place of the job's own, relative to the working directory.
+        out: The dataset's folder; by default `out/` beside the job file.
+        workers: How many processes; None for one a core. The bytes written do not depend on it.
+        on_progress: Called as tasks are done.
+
+    Raises:
+        UsageError: A setting, a reference or a file is wrong.
+        DataVerdict: Too many rows were dropped, or none is left. What was published stays.
+        EnvironmentFailure: The disk, the lock or a worker failed.
+    """
+    job = job if isinstance(job, Job) else read_job(job)
+    sources = list_inputs(job, raw)
+    setup = prepare(job, sources)
+    partitions = cut_partitions(job, sources)
+    target = Path(out) if out is not None else job.folder / "out"
+    with open_output(target, job) as staging, open_engine(workers) as engine:
+        stages = _Stages(job, setup, sources, partitions, staging, target, engine, on_progress)
+        scans = stages.scan()
+        duplicates = find_all_duplicates(setup, scans, staging)
+        counts = stages.settle(scans, duplicates)
+        plan = fit_plan(setup, scans)
+        finished = stages.finish(scans, duplicates, plan, plan_shards(counts, job.shards.rows))
+        aside = stages.set_aside(scans, duplicates, finished)
+        manifest, ledger = stages.publish(scans, plan, finished, aside)
+    near_unique = tuple(list_near_unique(plan, scans, setup))
+    return RunResult(target, manifest, ledger, merge_examples(scans), near_unique)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """The stages of one run, each a map or what stands between two."""
+
+    job: Job
+    setup: Setup
+    sources: Sequence[Source]
+    partitions: Sequence[Partition]
+    staging: Path
+    out: Path
+    engine: Engine
+    on_progress: Progress | None
+
+    def scan(self) -> list[Scanned]:
+        tasks = [ScanTask(self.setup, part, self.staging) for part in self.partitions]
+        return self._map("scan", scan_partition, tasks)
+
+    def settle(self, scans: Sequence[Scanned], duplicates: Duplicates) -> npt.NDArray[np.int64]:
+        """Return the spilled rows by split and bucket; fail early where a run is hopeless."""
+        read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
+        if rejected > self.job.repair.max_dropped_ratio * read:
+            aside = self.set_aside(scans, duplicates, [])
+            self._fail_dropped(scans, [], aside)
+        return check_rows_left(self.job, scans)
+
+    def finish(
+        self,
+        scans: Sequence[Scanned],
+        duplicates: Duplicates,
+        plan: Plan,
+        groups: Sequence[ShardGroup],
+    ) -> list[Finished]:
+        data = self.job.data
+        indicators, dtype = self.setup.indicators, self.job.train.dtype
+        task = partial(
+            FinishTask,
+            setup=self.setup,
+            plan=plan,
+            spec=build_spec(plan, data.label, data.weight, indicators, dtype),
+            spills=_spills(scans),
+            carried=tuple(dict.fromkeys(name for scan in scans for name in scan.carried)),
+            duplicates=duplicates.file,
+            staging=self.staging,
+        )
+        tasks = [task(index=index, group=group) for index, group in enumerate(groups)]
+        return self._map("finish", finish_shards, tasks)
+
+    def set_aside(
+        self, scans: Sequence[Scanned], duplicates: Duplicates, finished: Sequence[Finished]
+    ) -> list[Quarantined]:
+        columns = tuple(dict.fromkeys(name for s in self.sources for name in s.columns))
+        late = tuple(f.late_reasons for f in finished if f.late_reasons is not None)
+        tasks = [
+            QuarantineTask(
+                setup=self.setup,
+                partition=part,
+                spills=tuple(scan.spills),
+                late=late,
+                duplicates=duplicates.within(*part.row_ids),
+                columns=columns,
+                staging=self.staging,
+            )
+            for part, scan in zip(self.partitions, scans, strict=True)
+        ]
+        return self._map("quarantine", quarantine_rows, tasks)
+
+    def publish(
+        self,
+        scans: Sequence[Scanned],
+        plan: Plan,
+        finished: Sequence[Finished],
+        aside: Sequence[Quarantined],
+    ) -> tuple[Manifest, Ledger]:
+        ledger = _keep_ledger(self.sources, scans, finished, aside)
+        check_balance(ledger)
+        dropped = ledger.rows["quarantined"]
+        if dropped > self.job.repair.max_dropped_ratio * ledger.rows["read"]:
+            self._fail_dropped(scans, finished, aside)
+        for split in SPLITS:
+            if getattr(self.job.split, split) and not ledger.rows[split]:
+                raise empty_split(self.job, split, ledger.rows["clean"], scans)
+        data = self.job.data
+        indicators, dtype = self.setup.indicators, self.job.train.dtype
+        manifest = publish(
+            Output(self.out, self.staging, fingerprint_of(self.job, self.sources)),
+            self.job,
+            self.sources,
+            _rows_by_source(self.sources, self.partitions, scans),
+            plan,
+            build_spec(plan, data.label, data.weight, indicators, dtype),
+            ledger,
+            [(SPLITS[f.split], shard) for f in finished for shard in f.shards],
+            _accounts(finished, aside),
+        )
+        return manifest, ledger
+
+    def _fail_dropped(
+        self,
+        scans: Sequence[Scanned],
+        finished: Sequence[Finished],
+        aside: Sequence[Quarantined],
+    ) -> NoReturn:
+        ledger = _keep_ledger(self.sources, scans, finished, aside)
+        failed = publish_failure(self.out, self.staging, ledger, _accounts(finished, aside))
+        raise too_many_dropped(self.job, ledger, failed)
+
+    def _map(
+        self, name: str, task: Callable[[Item], Result], items: Sequence[Item]
+    ) -> list[Result]:
+        results: list[Result] = []
+        for result in self.engine.map(task, items):
+            results.append(result)
+            if self.on_progress is not None:
+                self.on_progress(name, len(results), len(items))
+        return results
+
+
+def _spills(scans: Sequence[Scanned]) -> tuple[Path, ...]:
+    return tuple(stem for scan in scans for stem in scan.spills)
+
+
+def _accounts(
+    finished: Sequence[Finished], aside: Sequence[Quarantined]
+) -> list[tuple[str, File]]:
+    quarantine = [("quarantine", part.file) for part in aside if part.file is not None]
+    return quarantine + [("repairs", part.repairs) for part in finished if part.repairs is not None]
+
+
+def _rows_by_source(
+    sources: Sequence[Source], partitions: Sequence[Partition], scans: Sequence[Scanned]
+) -> list[int]:
+    rows = [0] * len(sources)
+    for part, scan in zip(partitions, scans, strict=True):
+        rows[part.source.index] += scan.read
+    return rows
+
+
+def _keep_ledger(
+    sources: Sequence[Source],
+    scans: Sequence[Scanned],
+    finished: Sequence[Finished],
+    aside: Sequence[Quarantined],
+) -> Ledger:
+    """Add up the accounts; the quarantine is counted from what was written, not from plans."""
+    read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
+    repeated, late = sum(f.duplicates for f in finished), sum(f.late for f in finished)
+    shards = [(SPLITS[f.split], shard.rows) for f in finished for shard in f.shards]
+    splits = {split: sum(rows for name, rows in shards if name == split) for split in SPLITS}
+    spilled = read - rejected
+    quarantined = add_counts(part.reasons for part in aside)
+    broken = add_counts(scan.broken for scan in scans)
+    for (column, rule), count in quarantined.items():
+        if rule in ("unique", "class_unseen", TOO_MANY_REPAIRS):
+            broken[column, rule] = count
+    return Ledger(
+        files=Files(read=len(sources)),
+        stages={
+            "scan": Stage(read=read, clean=spilled, quarantined=rejected),
+            "unique": Stage(read=spilled, clean=spilled - repeated, quarantined=repeated),
+            "finish": Stage(
+                read=sum(f.read for f in finished) - repeated,
+                clean=sum(splits.values()),
+                quarantined=late,
+            ),
+        },
+        rows={
+            "read": read,
+            "clean": sum(splits.values()),
+            "quarantined": sum(part.rows for part in aside),
+            **splits,
+        },
+        cells={
+            "repaired": sum(f.repaired for f in finished),
+            "filled": sum(f.filled for f in finished),
+        },
+        broken=list_lines(broken),
+        quarantined=list_lines(quarantined),
+        repaired=list_lines(add_counts(f.changed for f in finished)),
+    )

@@ -1,0 +1,219 @@
+"""What every task of a job shares, worked out once and sent to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import SettingsError
+from pipeline.features import INDICATOR_SUFFIX
+from pipeline.job import Job
+from pipeline.load import Partition, Reading, Source, check_columns, list_sources, plan_partitions
+from pipeline.reference import resolve_reference
+from pipeline.repair import points_per_column, policy_of
+from pipeline.schema import Check, ColumnSchema, Schema
+from pipeline.split import count_buckets
+from pipeline.unique import list_keys
+from pipeline.validate import bind_schema, compile_schema
+
+RESERVED = ("row_id",)
+# Gzip shrinks tables about eightfold; its true size is known only after reading it.
+GZIP_RATIO = 8
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the tasks of one job share; small, and travels by pickle.
+
+    Attributes:
+        job: The settings.
+        schema: The compiled schema of the columns that are read and judged.
+        reading: How the raw files are read.
+        num_buckets: How many buckets the dataset has.
+        features: The feature columns, in the schema's order.
+        repairable: Those whose policy mends a cell.
+        unjudged: Columns that are read for a key or a row check only.
+        indicators: The features with a missing indicator.
+        task: What the label is trained as.
+        points: How many quantile points a column's summary may hold.
+        source_names: The raw files' names, by file number.
+    """
+
+    job: Job
+    schema: Schema
+    reading: Reading
+    num_buckets: int
+    features: tuple[str, ...]
+    repairable: frozenset[str]
+    unjudged: frozenset[str]
+    indicators: tuple[str, ...]
+    task: Literal["classification", "regression"]
+    points: int
+    source_names: tuple[str, ...]
+
+    def load_pandera_schema(self) -> Any:
+        """Return the schema object itself, for the checks that only pandera decides."""
+        return load_schema(self.job)
+
+
+def load_schema(job: Job) -> Any:
+    """Return the object that `data.schema` refers to."""
+    return resolve_reference(job.data.schema_, job.folder, setting="data.schema")
+
+
+def list_inputs(job: Job, raw: Sequence[str] | None) -> tuple[Source, ...]:
+    """Return the job's raw files; `raw` patterns are relative to the working directory."""
+    if raw is not None:
+        return list_sources(tuple(raw), Path.cwd(), job.data.csv)
+    return list_sources(job.data.raw, job.folder, job.data.csv)
+
+
+def prepare(job: Job, sources: Sequence[Source]) -> Setup:
+    """Work out what the tasks need, and find every mistake that needs no row.
+
+    Raises:
+        SettingsError: A setting names a column that does not exist, or does not suit it.
+        SchemaError: The schema cannot be judged row by row.
+        InputError: A file lacks a required column.
+    """
+    headers = list(dict.fromkeys(name for source in sources for name in source.columns))
+    whole = bind_schema(compile_schema(load_schema(job)), headers)
+    _check_named_columns(job, whole, headers)
+    schema, unjudged = _read_columns(job, whole)
+    check_columns(sources, schema)
+    special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
+    features = tuple(
+        name for name in schema.names if name not in special and name not in job.data.ignore
+    )
+    if not features:
+        raise SettingsError(
+            "no feature is left: every column of the schema is label, group, weight or ignored.",
+            fix="name the feature columns in the schema.",
+        )
+    keys = {name for key in list_keys(schema) for name in key}
+    policies = {name: policy_of(schema[name], job.repair)[0] for name in features}
+    repairable = frozenset(n for n in features if policies[n] != "drop" and n not in keys)
+    return Setup(
+        job=job,
+        schema=schema,
+        reading=_reading(job, schema),
+        num_buckets=count_buckets([_plain_bytes(source) for source in sources]),
+        features=features,
+        repairable=repairable,
+        unjudged=unjudged,
+        indicators=_indicators(job, features, policies, headers),
+        task=job.train.task or _default_task(schema[job.data.label]),
+        points=points_per_column(len(features) + 1),
+        source_names=tuple(source.name for source in sources),
+    )
+
+
+def cut_partitions(job: Job, sources: Sequence[Source]) -> tuple[Partition, ...]:
+    """Return the job's partitions: of the files and `partition_bytes` alone."""
+    return plan_partitions(sources, job.data.partition_bytes)
+
+
+def _read_columns(job: Job, schema: Schema) -> tuple[Schema, frozenset[str]]:
+    """Leave out what is ignored, unless a key or a row check needs it."""
+    keys = {name for key in list_keys(schema) for name in key}
+    ignored = set(job.data.ignore) - {job.data.label, job.data.group, job.data.weight}
+    needed = ignored if schema.row_checks else ignored & keys
+    never_blank = {job.data.label, job.data.group, job.data.weight}
+    columns = [
+        replace(column, nullable=False, required=True) if column.name in never_blank else column
+        for column in schema.columns
+        if column.name not in ignored or column.name in needed
+    ]
+    columns = [_weight(column) if column.name == job.data.weight else column for column in columns]
+    return replace(schema, columns=tuple(columns)), frozenset(needed - keys)
+
+
+def _weight(column: ColumnSchema) -> ColumnSchema:
+    """A negative weight turns descent into ascent."""
+    check = Check("ge", {"min_value": 0}, kernel="ge", index=-1)
+    return replace(column, checks=(*column.checks, check))
+
+
+def _reading(job: Job, schema: Schema) -> Reading:
+    raise AssertionError  # replaced below
+
+
+def _default_task(label: ColumnSchema) -> Literal["classification", "regression"]:
+    listed = label.kind in ("string", "bool") or label.categories is not None
+    return "classification" if listed else "regression"
+
+
+def _plain_bytes(source: Source) -> int:
+    return source.size * (GZIP_RATIO if source.name.endswith(".gz") else 1)
+
+
+def _indicators(
+    job: Job, features: tuple[str, ...], policies: dict[str, str], headers: Sequence[str]
+) -> tuple[str, ...]:
+    asked = job.repair.indicators
+    if isinstance(asked, tuple):
+        for name in asked:
+            _check_known("repair.indicators", name, features)
+        names = asked
+    else:
+        names = tuple(n for n in features if policies[n] != "drop") if asked else ()
+    for name in names:
+        if name + INDICATOR_SUFFIX in headers:
+            raise SettingsError(
+                f"the indicator of {name!r} would be called {name + INDICATOR_SUFFIX!r}, "
+                "which is a column already.",
+                fix="rename that column, or leave the indicator out.",
+            )
+    return names
+
+
+def _check_named_columns(job: Job, schema: Schema, headers: Sequence[str]) -> None:
+    data = job.data
+    for reserved in RESERVED:
+        if reserved in headers:
+            raise SettingsError(
+                f"a raw file has a column {reserved!r}, which is nanproof's own name.",
+                fix="rename that column.",
+                column=reserved,
+            )
+    _check_known("data.label", data.label, schema.names)
+    if data.weight is not None:
+        _check_known("data.weight", data.weight, schema.names)
+        if schema[data.weight].kind not in ("float", "int"):
+            raise SettingsError(f"data.weight: column {data.weight!r} is no number.")
+    if data.group is not None:
+        _check_known("data.group", data.group, (*schema.names, *headers))
+    if len({data.label, data.group, data.weight}) < 1 + bool(data.group) + bool(data.weight):
+        raise SettingsError(
+            "data.label, data.group and data.weight name one column twice.",
+            fix="give each a column of its own.",
+        )
+    for name in data.ignore:
+        _check_known("data.ignore", name, (*schema.names, *headers))
+    if data.label in data.ignore:
+        raise SettingsError(
+            f"data.ignore holds the label {data.label!r}.", fix="take it out of data.ignore."
+        )
+    for name in job.repair.columns:
+        _check_known("repair.columns", name, schema.names)
+    if isinstance(data.missing, dict):
+        for name in data.missing:
+            _check_known("data.missing", name, (*schema.names, *headers))
+
+
+def _check_known(setting: str, name: str, known: Sequence[str]) -> None:
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=1)
+    listed = ", ".join(sorted(set(known))[:12])
+    raise SettingsError(
+        f"{setting}: there is no column {name!r}.",
+        expected=f"a column of the schema or the files: {listed}",
+        got=repr(name),
+        fix=f"did you mean {near[0]!r}?" if near else "correct the name.",
+        setting=setting,
+        column=name,
+    )
