@@ -15,11 +15,14 @@ import pyarrow as pa
 _TYPES = {
     "float64": pa.float64(),
     "float32": pa.float32(),
+    "float16": pa.float16(),
     "int64": pa.int64(),
     "int32": pa.int32(),
     "int16": pa.int16(),
     "int8": pa.int8(),
     "uint8": pa.uint8(),
+    "uint16": pa.uint16(),
+    "uint32": pa.uint32(),
     "uint64": pa.uint64(),
 }
 

@@ -36,10 +36,10 @@ class ColumnSchema:
             `category`, `datetime64[us]`, `datetime64[us, UTC]`).
         nullable: Whether missing and NaN cells are valid.
         required: Whether a file without it is an error.
+        pandera_name: What the pandera schema calls it; the pattern of a `regex` column.
         unique: Whether a value may occur once in the whole dataset.
         categories: The legal values of a categorical or `isin` column, in the schema's order.
         checks: Its checks, in the schema's order.
-        default: What the schema puts in place of a missing cell, or None.
     """
 
     name: str
@@ -48,10 +48,10 @@ class ColumnSchema:
     nullable: bool = False
     required: bool = True
     regex: bool = False
+    pandera_name: str = ""
     unique: bool = False
     categories: tuple[Any, ...] | None = None
     checks: tuple[Check, ...] = ()
-    default: Any = None
 
 
 @dataclass(frozen=True)

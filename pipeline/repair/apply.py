@@ -15,7 +15,17 @@ from pipeline.batch import Column, Finding
 from pipeline.repair.plan import ColumnPlan
 
 # The rules that a value beyond a bound breaks: `clip` mends these, and no others.
-RANGE_RULES = frozenset({"inf", "overflow", "in_range", "ge", "gt", "le", "lt"})
+RANGE_RULES = frozenset(
+    {
+        "inf",
+        "overflow",
+        "in_range",
+        "greater_than",
+        "greater_than_or_equal_to",
+        "less_than",
+        "less_than_or_equal_to",
+    }
+)
 TOO_MANY_REPAIRS = "too_many_repairs"
 
 

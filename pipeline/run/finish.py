@@ -225,6 +225,7 @@ def _judge(
         setup.schema,
         training_dtype=setup.job.train.dtype,
         pandera_schema=setup.load_pandera_schema() if setup.schema.needs_pandera else None,
+        all_rows=True,
     )
     findings = [finding for finding in judged if finding.column not in setup.unjudged]
     arrays: dict[str, npt.NDArray[Any]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,10 @@ def scan_partition(task: ScanTask) -> Scanned:
     setup = task.setup
     result = Scanned(task.partition.index, np.zeros((len(SPLITS), setup.num_buckets), np.int64))
     pandera_schema = setup.load_pandera_schema() if setup.schema.needs_pandera else None
+    absent = frozenset(setup.schema.names) - set(task.partition.source.columns)
     for index, batch in enumerate(read_partition(task.partition, setup.reading)):
         stem = task.staging / f"{task.partition.index:05d}-{index:04d}"
-        findings = judge_batch(batch, setup, pandera_schema)
+        findings = judge_batch(batch, setup, pandera_schema, absent)
         if list_keys(setup.schema):
             keys = stem.with_suffix(".keys")
             spill_keys(keys, batch, setup.schema, setup.job.split.seed, setup.num_buckets)
@@ -96,7 +97,7 @@ def scan_partition(task: ScanTask) -> Scanned:
 
 
 def judge_batch(
-    batch: Batch, setup: Setup, pandera_schema: Any | None
+    batch: Batch, setup: Setup, pandera_schema: Any | None, absent: Collection[str]
 ) -> tuple[Finding, ...]:
     """Return what the schema finds broken in the columns that it is asked of."""
     findings = judge_columns(
@@ -104,6 +105,7 @@ def judge_batch(
         setup.schema,
         training_dtype=setup.job.train.dtype,
         pandera_schema=pandera_schema,
+        absent=absent,
     )
     kept = [finding for finding in findings if finding.column not in setup.unjudged]
     group = setup.job.data.group

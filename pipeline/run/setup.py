@@ -99,7 +99,7 @@ def prepare(job: Job, sources: Sequence[Source]) -> Setup:
     return Setup(
         job=job,
         schema=schema,
-        reading=_reading(job, schema),
+        reading=Reading.of(schema, job.data),
         num_buckets=count_buckets([_plain_bytes(source) for source in sources]),
         features=features,
         repairable=repairable,
@@ -133,12 +133,8 @@ def _read_columns(job: Job, schema: Schema) -> tuple[Schema, frozenset[str]]:
 
 def _weight(column: ColumnSchema) -> ColumnSchema:
     """A negative weight turns descent into ascent."""
-    check = Check("ge", {"min_value": 0}, kernel="ge", index=-1)
+    check = Check("greater_than_or_equal_to", {"min_value": 0}, kernel="ge", index=-1)
     return replace(column, checks=(*column.checks, check))
-
-
-def _reading(job: Job, schema: Schema) -> Reading:
-    raise AssertionError  # replaced below
 
 
 def _default_task(label: ColumnSchema) -> Literal["classification", "regression"]:

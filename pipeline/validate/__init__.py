@@ -1,0 +1,33 @@
+"""Batch to verdict: which cell breaks which rule. Only this package imports pandera.
+
+    compile.py     a pandera schema to plain values
+    bind.py        to the columns that the files really have
+    kernels.py     the built-in checks, on whole columns
+    callables.py   what only pandera can decide
+    judge.py       every rule that every cell breaks
+    frame.py       the same for a DataFrame in memory
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.validate.bind import bind_schema
+from pipeline.validate.judge import judge_columns
+
+if TYPE_CHECKING:
+    from pipeline.schema import Schema
+
+__all__ = ["bind_schema", "compile_schema", "judge_columns"]
+
+
+def compile_schema(schema: Any) -> Schema:
+    """Turn a pandera `DataFrameModel` or `DataFrameSchema` into plain values.
+
+    Raises:
+        SchemaError: It is neither, or holds what cannot be judged row by row.
+    """
+    # Importing pandera takes 0.7 s, and a worker whose kernels decide everything needs none.
+    from pipeline.validate.compile import compile_pandera
+
+    return compile_pandera(schema)

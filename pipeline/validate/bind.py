@@ -1,0 +1,47 @@
+"""A compiled schema and the columns that the files really have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.errors import InputError
+from pipeline.schema import ColumnSchema, Schema
+
+
+def bind_schema(schema: Schema, headers: Sequence[str]) -> Schema:
+    """Put a column in the place of every pattern, and leave out what no file has and may lack.
+
+    A header that an earlier column of the schema has taken is not taken again.
+
+    Args:
+        schema: As compiled.
+        headers: The columns of all files, each once.
+
+    Raises:
+        InputError: No column matches a required pattern.
+    """
+    named = {column.name for column in schema.columns if not column.regex}
+    bound: dict[str, ColumnSchema] = {}
+    for column in schema.columns:
+        if column.regex:
+            for found in _expand(column, headers):
+                if found.name not in named:
+                    bound.setdefault(found.name, found)
+        elif column.required or column.name in headers:
+            bound[column.name] = column
+    return replace(schema, columns=tuple(bound.values()))
+
+
+def _expand(column: ColumnSchema, headers: Sequence[str]) -> Iterator[ColumnSchema]:
+    names = [name for name in headers if re.match(column.name, name)]
+    if not names and column.required:
+        raise InputError(
+            f"no column matches the schema's pattern {column.name!r}.",
+            expected="one of its columns in a raw file",
+            fix="correct the pattern, or make the column not required.",
+            column=column.name,
+        )
+    for name in names:
+        yield replace(column, name=name, regex=False)
