@@ -36,7 +36,7 @@ def mix(values: Hashes) -> Hashes:
 
 def derive_key(seed: int, purpose: str) -> int:
     """Return the 64-bit key of one purpose, so that the split says nothing about the order."""
-    return xxhash.xxh3_64_intdigest(f"nanproof:{purpose}:{seed}")
+    return xxhash.xxh3_64_intdigest(f"nanproof:{purpose}:{seed}".encode())
 
 
 def hash_ids(row_ids: npt.NDArray[np.int64], key: int) -> Hashes:
@@ -64,7 +64,7 @@ def hash_cells(columns: Mapping[str, Any], num_rows: int, key: int) -> Hashes:
     """
     hashes = np.zeros(num_rows, np.uint64)
     for name, column in columns.items():
-        column_key = np.uint64(xxhash.xxh3_64_intdigest(name, key))
+        column_key = np.uint64(xxhash.xxh3_64_intdigest(name.encode(), key))
         bits, present = _column_bits(column, key)
         mixed = mix(bits ^ column_key)
         hashes += mixed if present is None else np.where(present, mixed, np.uint64(0))

@@ -186,6 +186,18 @@ def read_job(path: Path | str) -> Job:
     return Job.from_settings(settings, path.resolve().parent)
 
 
+def read_train_settings(settings: Mapping[str, Any]) -> TrainSettings:
+    """Validate the settings of a training alone.
+
+    Raises:
+        SettingsError: As `Job.from_settings`.
+    """
+    try:
+        return TrainSettings.model_validate(_tuples(settings))
+    except ValidationError as error:
+        raise _explain(error, ("train",)) from None
+
+
 def _tuples(value: Any) -> Any:
     """Turn TOML's lists into tuples, which frozen settings hold."""
     if isinstance(value, Mapping):
@@ -195,11 +207,11 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError) -> SettingsError:
+def _explain(error: ValidationError, within: tuple[str, ...] = ()) -> SettingsError:
     """Say the first wrong setting in the reader's words; all of them in `fields`."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    path = [str(part) for part in first["loc"]]
+    path = [*within, *(str(part) for part in first["loc"])]
     where = ".".join(part for part in path if not part[:1].isupper() and "[" not in part)
     fields = {"settings": [".".join(map(str, p["loc"])) for p in problems]}
     if first["type"] == "extra_forbidden":

@@ -112,13 +112,14 @@ class SourceEntry(Entry):
 
 
 class Manifest(Entry):
-    """What `OUT/manifest.json` holds."""
+    """What `OUT/manifest.json` holds; `job_folder` is relative to OUT."""
 
     version: Literal[1] = 1
     name: str
     fingerprint: str
     created: str
     schema_reference: str
+    job_folder: str
     spec: Spec
     splits: dict[SplitName, Split]
     rows: dict[str, int]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,10 @@ from pipeline.run.settle import (
 )
 from pipeline.run.setup import Setup, cut_partitions, list_inputs, prepare
 from pipeline.split import ShardGroup, plan_shards
+from pipeline.tensorflow_import import require_tensorflow, silence_import
+
+if TYPE_CHECKING:
+    from pipeline.train import TrainResult
 
 __all__ = ["CheckResult", "Example", "RunResult", "check_job", "run_job"]
 
@@ -50,6 +54,7 @@ class RunResult:
         ledger: The accounts.
         examples: The first places of every broken rule.
         near_unique: String features that look like identifiers.
+        training: What the model came to; None where the run stopped at the shards.
     """
 
     out: Path
@@ -57,6 +62,7 @@ class RunResult:
     ledger: Ledger
     examples: dict[tuple[str | None, str], list[Example]]
     near_unique: tuple[str, ...]
+    training: TrainResult | None = None
 
 
 def run_job(
@@ -65,22 +71,27 @@ def run_job(
     raw: Sequence[str] | None = None,
     out: Path | str | None = None,
     workers: int | None = 1,
+    until: Literal["shards", "model"] = "model",
     on_progress: Progress | None = None,
 ) -> RunResult:
-    """Turn a job's raw files into published shards.
+    """Turn a job's raw files into published shards, and train on them.
 
     Args:
         job: The job, or the path of its file.
         raw: Globs in place of the job's own, relative to the working directory.
         out: The dataset's folder; by default `out/` beside the job file.
         workers: How many processes; None for one a core. The bytes written do not depend on it.
+        until: Where to stop.
         on_progress: Called as tasks are done.
 
     Raises:
-        UsageError: A setting, a reference or a file is wrong.
+        UsageError: A setting, a reference or a file is wrong, or TensorFlow is not installed.
         DataVerdict: Too many rows were dropped, or none is left. What was published stays.
         EnvironmentFailure: The disk, the lock or a worker failed.
+        GuardBudgetSpent: Training met too many bad steps. What was published stays.
     """
+    if until == "model":
+        require_tensorflow("stop at the shards with --until shards")
     job = job if isinstance(job, Job) else read_job(job)
     sources = list_inputs(job, raw)
     setup = prepare(job, sources)
@@ -96,7 +107,15 @@ def run_job(
         aside = stages.set_aside(scans, duplicates, finished)
         manifest, ledger = stages.publish(scans, plan, finished, aside)
     near_unique = tuple(list_near_unique(plan, scans, setup))
-    return RunResult(target, manifest, ledger, merge_examples(scans), near_unique)
+    training = _train(target, on_progress) if until == "model" else None
+    return RunResult(target, manifest, ledger, merge_examples(scans), near_unique, training)
+
+
+def _train(out: Path, on_progress: Progress | None) -> TrainResult:
+    with silence_import():
+        from pipeline.train import train_dataset
+
+    return train_dataset(out, on_progress=on_progress)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,7 @@ def publish(
         fingerprint=output.fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         schema_reference=job.data.schema_,
+        job_folder=Path(os.path.relpath(job.folder, output.out)).as_posix(),
         spec=spec,
         splits=splits,
         rows=ledger.rows,

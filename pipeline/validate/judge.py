@@ -112,7 +112,8 @@ def _float_limit(dtype: str) -> float:
     if dtype == "float64":
         return np.inf
     info = np.finfo(dtype)
-    return float(info.max) + float(np.spacing(info.max)) / 2
+    step = float(info.max) - float(np.nextafter(info.max, info.dtype.type(0)))
+    return float(info.max) + step / 2
 
 
 def _ask_pandera(

@@ -1,0 +1,250 @@
+"""The command: parse, one call, print. Results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from pipeline.errors import EnvironmentFailure, PipelineError
+from pipeline.inert import inert
+from pipeline.tensorflow_import import require_tensorflow, silence_import
+
+app = typer.Typer(
+    name="nanproof",
+    help="Training data that cannot turn a loss into NaN.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file, a job.toml.")]
+OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A published dataset's folder.")]
+Raw = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Raw files in place of data.raw; may be given repeatedly."),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The dataset's folder. [default: out/ beside JOB]")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ShowValues = Annotated[
+    bool, typer.Option("--show-values", help="Show the first broken value of each rule.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"nanproof {version('nanproof')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    job: JobFile,
+    raw: Raw = None,
+    out: Out = None,
+    workers: Workers = None,
+    until: Annotated[
+        Literal["shards", "model"], typer.Option(help="Where to stop.")
+    ] = "model",
+    as_json: AsJson = False,
+    show_values: ShowValues = False,
+) -> None:
+    """Turn raw files into clean shards, and train on them."""
+    from pipeline.run import run_job
+    from pipeline.show import run_to_json, show_run
+
+    with _progress() as on_progress:
+        result = run_job(
+            job, raw=raw, out=out, workers=workers, until=until, on_progress=on_progress
+        )
+    if as_json:
+        _print_json(run_to_json(result))
+    else:
+        show_run(result, show_values=show_values)
+
+
+@app.command()
+def check(
+    job: JobFile,
+    raw: Raw = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    show_values: ShowValues = False,
+) -> None:
+    """Judge raw files by the schema, and write nothing. Exit 1 where they break it."""
+    from pipeline.run import check_job
+    from pipeline.show import check_to_json, show_check
+
+    with _progress() as on_progress:
+        result = check_job(job, raw=raw, workers=workers, on_progress=on_progress)
+    if as_json:
+        _print_json(check_to_json(result))
+    else:
+        show_check(result, show_values=show_values)
+    raise typer.Exit(0 if result.passed else 1)
+
+
+@app.command()
+def train(
+    out: OutFolder,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the model goes. [default: OUT/runs/NNNN]"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="In place of train.epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="In place of train.batch_size.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="In place of train.learning_rate.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on a published dataset. Exit 3 where the guard's budget is spent."""
+    from pipeline.show import show_training, training_to_json
+
+    require_tensorflow()
+    with silence_import():
+        from pipeline.train import train_dataset
+
+    with _progress() as on_progress:
+        result = train_dataset(
+            out,
+            run=run,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            on_progress=on_progress,
+        )
+    if as_json:
+        _print_json(training_to_json(result))
+    else:
+        show_training(result)
+
+
+@app.command()
+def verify(out: OutFolder, as_json: AsJson = False) -> None:
+    """Compare a published dataset with its manifest. Exit 1 where anything differs."""
+    from pipeline.show import show_verdict, verdict_to_json
+    from pipeline.verify import verify_dataset
+
+    with _progress() as on_progress:
+        result = verify_dataset(out, on_progress=on_progress)
+    if as_json:
+        _print_json(verdict_to_json(result))
+    else:
+        show_verdict(result, out)
+    raise typer.Exit(0 if result.passed else 1)
+
+
+def main() -> NoReturn:
+    """Run the command, and turn whatever happens into an exit code.
+
+    0 done, 1 the data's verdict, 2 usage, 3 the guard's budget, 4 the environment, 70 a bug.
+    """
+    signal.signal(signal.SIGTERM, _on_terminate)
+    sys.exit(_run_app())
+
+
+def _run_app() -> int:
+    try:
+        result = app(standalone_mode=False)
+        sys.stdout.flush()
+        return int(result or 0)
+    except BaseException as error:
+        return _explain(error)
+
+
+def _explain(error: BaseException) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        print("nanproof: interrupted.", file=sys.stderr)
+        return 130
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # the parser's own
+        error.show()
+        return int(error.exit_code)
+    if isinstance(error, OSError) and not isinstance(error, PipelineError):
+        where = f"{error.filename}: " if error.filename else ""
+        error = EnvironmentFailure(
+            f"{where}{error.strerror or error}.", fix="mend it, and run the same command again."
+        )
+    if isinstance(error, MemoryError):
+        error = EnvironmentFailure(
+            "the memory is full.",
+            fix="run again with fewer --workers, or a smaller data.partition_bytes.",
+        )
+    if isinstance(error, PipelineError):
+        print(f"nanproof: {inert(str(error))}", file=sys.stderr)
+        return error.exit_code
+    if os.environ.get("NANPROOF_TRACEBACK"):
+        traceback.print_exception(error)
+    print(
+        f"nanproof: a bug in nanproof: {type(error).__name__}: {inert(str(error))[:500]}\n"
+        "Fix: report it, please, with what NANPROOF_TRACEBACK=1 prints.",
+        file=sys.stderr,
+    )
+    return 70
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Give a callback that shows a bar a stage on a terminal, and a line a stage elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _print_stage
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield advance
+
+
+def _print_stage(stage: str, done: int, total: int) -> None:
+    if done == total:
+        print(f"{stage}: {total} of {total}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
+
+

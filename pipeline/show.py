@@ -1,0 +1,197 @@
+"""Results as tables for people and as plain values for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.inert import inert, shorten
+from pipeline.manifest import SPLITS
+
+if TYPE_CHECKING:
+    from pipeline.ledger import Ledger
+    from pipeline.run import CheckResult, RunResult
+    from pipeline.run.scan import Example
+    from pipeline.train import TrainResult
+    from pipeline.verify import VerifyResult
+
+Key = tuple[str | None, str]
+Examples = Mapping[Key, Sequence["Example"]]
+
+# Wide enough for a path to stand unbroken where the output is no terminal.
+PIPE_WIDTH = 160
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def show_run(result: RunResult, *, show_values: bool) -> None:
+    """Print what a run found, published and trained."""
+    console = _console()
+    ledger = result.ledger
+    broken = {(line.column, line.rule): line.count for line in ledger.broken}
+    _show_broken(console, broken, ledger.rows["read"], result.examples, show_values)
+    for column in result.near_unique:
+        _print(console, f"{column}: nearly every value is another one; an identifier? ", end="")
+        _print(console, f'Fix: add "{column}" to data.ignore.')
+    _show_ledger(console, ledger)
+    if ledger.rows["quarantined"]:
+        _print(console, f"quarantine  {result.out / 'quarantine'}  each row with its reasons")
+    _print(console, f"dataset     {result.out}  fingerprint {result.manifest.fingerprint}")
+    if result.training is not None:
+        _show_training(console, result.training)
+
+
+def show_check(result: CheckResult, *, show_values: bool) -> None:
+    """Print a verdict on raw files."""
+    console = _console()
+    _show_broken(console, result.broken, result.rows, result.examples, show_values)
+    verdict = "passed" if result.passed else "FAILED"
+    _print(
+        console,
+        f"check {verdict}: {result.broken_rows:,} of {result.rows:,} rows break the schema.",
+    )
+
+
+def show_training(result: TrainResult) -> None:
+    """Print what a training came to."""
+    _show_training(_console(), result)
+
+
+def show_verdict(result: VerifyResult, out: Path) -> None:
+    """Print whether a dataset is what its manifest says."""
+    console = _console()
+    for problem in result.problems:
+        _print(console, inert(problem))
+    verdict = "as published" if result.passed else f"DIFFERS in {len(result.problems)} places"
+    size = f"{result.files:,} files, {result.bytes:,} bytes, {result.rows:,} rows"
+    _print(console, f"{out}: {verdict}: {size}.")
+
+
+def _print(console: Console, text: str, end: str = "\n") -> None:
+    console.print(Text(inert(text)), end=end, soft_wrap=True)
+
+
+def _show_broken(
+    console: Console, broken: Mapping[Key, int], rows: int, examples: Examples, show_values: bool
+) -> None:
+    """Print a line a column: how often each of its rules was broken, and where first."""
+    if not broken:
+        _print(console, f"No rule is broken in {rows:,} rows.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("column", "broken", "first at"):
+        table.add_column(name, overflow="fold")
+    for column, rules in _by_column(broken):
+        counts = ", ".join(f"{rule} {count:,}" for rule, count in rules)
+        keys = [(column, rule) for rule, _ in rules]
+        place = _first_place([e for key in keys for e in examples.get(key, ())], show_values)
+        table.add_row(*(Text(shorten(column or "(row)")), Text(inert(counts)), Text(place)))
+    console.print(Text(f"What {rows:,} raw rows break", style="bold"))
+    console.print(table)
+
+
+def _by_column(broken: Mapping[Key, int]) -> list[tuple[str | None, list[tuple[str, int]]]]:
+    columns: dict[str | None, list[tuple[str, int]]] = {}
+    for (column, rule), count in sorted(broken.items(), key=lambda item: (-item[1], item[0][1])):
+        columns.setdefault(column, []).append((rule, count))
+    return sorted(columns.items(), key=lambda item: -sum(count for _, count in item[1]))
+
+
+def _first_place(examples: Iterable[Example], show_values: bool) -> str:
+    first = min(examples, key=lambda example: (example.source, example.row), default=None)
+    if first is None:
+        return ""
+    place = f"{inert(first.source)}:{first.row}"
+    return f"{place} {shorten(first.value)!r}" if show_values and first.value else place
+
+
+def _show_ledger(console: Console, ledger: Ledger) -> None:
+    rows, cells = ledger.rows, ledger.cells
+    splits = ", ".join(f"{split} {rows[split]:,}" for split in SPLITS if rows[split])
+    console.print(Text("Ledger", style="bold"))
+    _print(
+        console,
+        f"rows        read {rows['read']:,} = clean {rows['clean']:,}"
+        f" + quarantined {rows['quarantined']:,}",
+    )
+    _print(console, f"splits      clean {rows['clean']:,} = {splits.replace(', ', ' + ')}")
+    _print(
+        console,
+        f"cells       repaired {cells['repaired']:,}, blanks filled {cells['filled']:,}",
+    )
+
+
+def _show_training(console: Console, result: TrainResult) -> None:
+    better = "beats" if result.beats_baseline else "DOES NOT BEAT"
+    _print(
+        console,
+        f"model       {result.metric} {result.value:,.4g} on {result.split} {better} "
+        f"the constant's {result.baseline:,.4g}; "
+        f"{result.num_nonfinite:,} of {result.num_weights:,} weights are not finite",
+    )
+    _print(console, f"run         {result.run}  {result.num_incidents:,} incidents")
+
+
+def run_to_json(result: RunResult) -> dict[str, Any]:
+    """Return a run as plain values."""
+    return {
+        "out": str(result.out),
+        "fingerprint": result.manifest.fingerprint,
+        "ledger": result.ledger.model_dump(mode="json"),
+        "near_unique": list(result.near_unique),
+        "training": None if result.training is None else training_to_json(result.training),
+    }
+
+
+def check_to_json(result: CheckResult) -> dict[str, Any]:
+    """Return a verdict as plain values; places only, no values of the data."""
+    return {
+        "passed": result.passed,
+        "rows": result.rows,
+        "broken_rows": result.broken_rows,
+        "broken": [
+            {
+                "column": column,
+                "rule": rule,
+                "count": count,
+                "places": [
+                    {"source": e.source, "row": e.row}
+                    for e in result.examples.get((column, rule), ())
+                ],
+            }
+            for (column, rule), count in sorted(
+                result.broken.items(), key=lambda item: (item[0][0] or "", item[0][1])
+            )
+        ],
+    }
+
+
+def training_to_json(result: TrainResult) -> dict[str, Any]:
+    """Return a training as plain values; a number that is not finite becomes its text."""
+    return {key: _plain(value) for key, value in asdict(result).items()}
+
+
+def verdict_to_json(result: VerifyResult) -> dict[str, Any]:
+    """Return a verification as plain values."""
+    return {"passed": result.passed, **asdict(result), "problems": list(result.problems)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return str(value)
+    return value
