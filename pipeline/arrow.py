@@ -88,9 +88,7 @@ def binaries(values: Sequence[bytes | None]) -> pa.Array:
     valid = np.fromiter((value is not None for value in values), bool, len(values))
     bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     data = pa.py_buffer(b"".join(value for value in values if value is not None))
-    return pa.Array.from_buffers(
-        pa.binary(), len(values), [bitmap, pa.py_buffer(offsets), data]
-    )
+    return pa.Array.from_buffers(pa.binary(), len(values), [bitmap, pa.py_buffer(offsets), data])
 
 
 def positions_array(positions: npt.NDArray[np.int64]) -> pa.Array:

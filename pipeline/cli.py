@@ -37,11 +37,10 @@ Raw = Annotated[
     typer.Option(metavar="GLOB", help="Raw files in place of data.raw; may be given repeatedly."),
 ]
 Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The dataset's folder. [default: out/ beside JOB]")
+    Path | None,
+    typer.Option(metavar="DIR", help="The dataset's folder. [default: out/ beside JOB]"),
 ]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")
-]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ShowValues = Annotated[
     bool, typer.Option("--show-values", help="Show the first broken value of each rule.")
@@ -65,9 +64,7 @@ def run(
     raw: Raw = None,
     out: Out = None,
     workers: Workers = None,
-    until: Annotated[
-        Literal["shards", "model"], typer.Option(help="Where to stop.")
-    ] = "model",
+    until: Annotated[Literal["shards", "model"], typer.Option(help="Where to stop.")] = "model",
     as_json: AsJson = False,
     show_values: ShowValues = False,
 ) -> None:
@@ -246,5 +243,3 @@ def _print_stage(stage: str, done: int, total: int) -> None:
 
 if __name__ == "__main__":
     main()
-
-

@@ -44,7 +44,7 @@ def build_spec(
         features=tuple(features),
         label=_label(label, plan.label),
         weight=weight,
-        training_dtype=training_dtype,  # type: ignore[arg-type]
+        training_dtype=training_dtype,
     )
 
 

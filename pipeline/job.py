@@ -103,9 +103,10 @@ class CheckSettings(Settings):
 class ShardSettings(Settings):
     """[shards]: what is written."""
 
-    formats: Annotated[
-        tuple[Literal["parquet", "tfrecord"], ...], Field(min_length=1)
-    ] = ("parquet", "tfrecord")
+    formats: Annotated[tuple[Literal["parquet", "tfrecord"], ...], Field(min_length=1)] = (
+        "parquet",
+        "tfrecord",
+    )
     rows: Annotated[int, Field(ge=1)] = 65_536
 
 
@@ -213,7 +214,7 @@ def _explain(error: ValidationError, within: tuple[str, ...] = ()) -> SettingsEr
     first = problems[0]
     path = [*within, *(str(part) for part in first["loc"])]
     where = ".".join(part for part in path if not part[:1].isupper() and "[" not in part)
-    fields = {"settings": [".".join(map(str, p["loc"])) for p in problems]}
+    fields: dict[str, Any] = {"settings": [".".join(map(str, p["loc"])) for p in problems]}
     if first["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
         near = get_close_matches(path[-1], known, n=1, cutoff=0.5)

@@ -57,7 +57,8 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
     verdict = "passed" if result.passed else "FAILED"
     _print(
         console,
-        f"check {verdict}: {result.broken_rows:,} of {result.rows:,} rows break the schema.",
+        f"check {verdict}: {result.broken_rows:,} of {result.rows:,} rows break the schema"
+        + (f", {result.repeated_rows:,} repeat a key." if result.repeated_rows else "."),
     )
 
 
@@ -134,11 +135,15 @@ def _show_training(console: Console, result: TrainResult) -> None:
     better = "beats" if result.beats_baseline else "DOES NOT BEAT"
     _print(
         console,
-        f"model       {result.metric} {result.value:,.4g} on {result.split} {better} "
-        f"the constant's {result.baseline:,.4g}; "
+        f"model       {result.metric} {_rounded(result.value)} on {result.split} {better} "
+        f"the constant's {_rounded(result.baseline)}; "
         f"{result.num_nonfinite:,} of {result.num_weights:,} weights are not finite",
     )
     _print(console, f"run         {result.run}  {result.num_incidents:,} incidents")
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def run_to_json(result: RunResult) -> dict[str, Any]:

@@ -37,10 +37,13 @@ def write_bins(
     filled = np.flatnonzero(counts)
     ends = np.cumsum(counts[filled])
     schema = rows.schema.with_metadata({"bins": json.dumps(filled.tolist())})
-    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, schema, options=_OPTIONS) as writer:
-            for end, length in zip(ends.tolist(), counts[filled].tolist(), strict=True):
-                writer.write_batch(ordered.slice(end - length, length))
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema, options=_OPTIONS) as writer,
+    ):
+        for end, length in zip(ends.tolist(), counts[filled].tolist(), strict=True):
+            writer.write_batch(ordered.slice(end - length, length))
     return counts
 
 

@@ -24,7 +24,8 @@ def require_tensorflow(otherwise: str = "") -> None:
     if find_spec("tensorflow") is None:
         raise UsageError(
             "training needs TensorFlow, which is not installed.",
-            fix='install the extra, "nanproof[train]"' + (f", or {otherwise}." if otherwise else "."),
+            fix='install the extra, "nanproof[train]"'
+            + (f", or {otherwise}." if otherwise else "."),
         )
 
 
@@ -32,8 +33,8 @@ def require_tensorflow(otherwise: str = "") -> None:
 def silence_import() -> Iterator[None]:
     """Hold back what native code writes to stderr; say it after all if something is raised.
 
-    TensorFlow logs three lines about the machine whenever it is imported, before its own
-    verbosity setting is read.
+    TensorFlow logs lines about the machine when it is imported and when it first looks for
+    devices, before its own verbosity setting is read.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
@@ -42,6 +43,9 @@ def silence_import() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
         except BaseException:
             held.seek(0)
             os.write(kept, held.read())

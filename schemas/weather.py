@@ -37,4 +37,4 @@ class Weather(pa.DataFrameModel):
     class Config:
         """A station reports once at a time; of two copies nobody knows which is right."""
 
-        unique = ["station", "observed_at"]
+        unique = ["station", "observed_at"]  # noqa: RUF012 - as pandera wants it

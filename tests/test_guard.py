@@ -20,7 +20,9 @@ layers = keras.layers
 
 
 def net() -> Any:
-    return keras.Sequential([keras.Input((2,)), layers.Dense(3, activation="relu"), layers.Dense(1)])
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, activation="relu"), layers.Dense(1)]
+    )
 
 
 def data(num_rows: int = 24) -> tuple[Any, Any]:
@@ -54,9 +56,18 @@ def test_an_incident_says_when_where_and_what_was_done(tmp_path: Path) -> None:
     model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [incident.to_json() for incident in model.guard.incidents]
-    expected = {"step": 4, "epoch": 1, "step_in_epoch": 1, "kind": "rows", "first_seen": "label",
-                "num_rows": 8, "loss": "nan", "learning_rate": 0.125, "done": "dropped rows",
-                "rows": [{"position": 1, "row_id": None, "seen": "label"}]}
+    expected = {
+        "step": 4,
+        "epoch": 1,
+        "step_in_epoch": 1,
+        "kind": "rows",
+        "first_seen": "label",
+        "num_rows": 8,
+        "loss": "nan",
+        "learning_rate": 0.125,
+        "done": "dropped rows",
+        "rows": [{"position": 1, "row_id": None, "seen": "label"}],
+    }
     assert {name: lines[1][name] for name in expected} == expected
 
 
@@ -215,8 +226,16 @@ def test_a_setting_out_of_range_is_refused(setting: str, value: float) -> None:
 
 def test_a_skipped_step_counts_its_whole_batch_and_a_dropped_row_itself() -> None:
     common: dict[str, Any] = dict(
-        step=0, epoch=0, step_in_epoch=0, kind="batch", first_seen="loss", rows=(), num_rows=8,
-        loss=1.0, gradient_norm=1.0, learning_rate=1.0,
+        step=0,
+        epoch=0,
+        step_in_epoch=0,
+        kind="batch",
+        first_seen="loss",
+        rows=(),
+        num_rows=8,
+        loss=1.0,
+        gradient_norm=1.0,
+        learning_rate=1.0,
     )
     assert Incident(**common, done="skipped step").num_skipped_rows == 8
     assert Incident(**common, done="dropped rows").num_skipped_rows == 0

@@ -102,9 +102,7 @@ def updates(model: Any, data: Any, bad: Any, **compiled: Any) -> tuple[list[Any]
     for guard, batch in ((False, sound), (True, data)):
         # Compiling again makes a new optimizer and a new trace; the weights start equal.
         model.set_weights(start)
-        model.compile(
-            keras.optimizers.SGD(0.05, momentum=0.9), **{"loss": "mse", **compiled}
-        )
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9), **{"loss": "mse", **compiled})
         if guard:
             guarded(model)
         for _ in range(2):
@@ -202,9 +200,7 @@ def test_a_model_that_has_nothing_but_added_losses_is_guarded() -> None:
 @pytest.mark.parametrize(
     ("column", "seen"), [("sqrt", "gradient"), ("log", "loss"), ("huge", "loss")]
 )
-def test_a_row_whose_own_loss_or_gradient_is_not_finite_is_left_out(
-    column: str, seen: str
-) -> None:
+def test_a_row_whose_own_loss_or_gradient_is_not_finite_is_left_out(column: str, seen: str) -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         ops = keras.ops
         if column == "sqrt":

@@ -1,19 +1,19 @@
 """A training step that bad rows and bad steps cannot poison.
 
-    model.py       guarded: makes a model's training step a guarded one
-    loss.py        GuardedLoss: the loss alone, and what that cannot do
-    settings.py    what may pass, and how often to skip
-    function.py    what fit calls
-    step.py        the fast step, and the careful one behind it
-    attempt.py     one step, whole or not at all
-    commit.py      all replicas or none
-    probe.py       which rows are to blame
-    finite.py      where non-finite numbers are looked for
-    batch.py       nested batches and their rows
-    incident.py    what is written down
-    witness.py     incidents and the skip budget
-    recovery.py    looks at the state, roll-backs, the end
-    snapshot.py    copies of good states
+model.py       guarded: makes a model's training step a guarded one
+loss.py        GuardedLoss: the loss alone, and what that cannot do
+settings.py    what may pass, and how often to skip
+function.py    what fit calls
+step.py        the fast step, and the careful one behind it
+attempt.py     one step, whole or not at all
+commit.py      all replicas or none
+probe.py       which rows are to blame
+finite.py      where non-finite numbers are looked for
+batch.py       nested batches and their rows
+incident.py    what is written down
+witness.py     incidents and the skip budget
+recovery.py    looks at the state, roll-backs, the end
+snapshot.py    copies of good states
 """
 
 from pipeline.guard.incident import BadRow, Incident

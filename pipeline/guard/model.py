@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -65,13 +66,17 @@ def guarded(
     )
     _refuse_what_cannot_be_guarded(model, settings)
     if not isinstance(model, GuardedTraining):
-        model.__class__ = _guarded_class(type(model))
+        model.__class__ = _guarded_class(cast(Hashable, type(model)))
     model.guard = Witness(settings)
     model.train_function = None
     return model
 
 
-class GuardedTraining:
+# A mixin has no `super()` that a type checker could know.
+_Base: Any = object
+
+
+class GuardedTraining(_Base):  # type: ignore[misc]
     """What a guarded model does differently; mixed in before the model's own class."""
 
     guard: Witness

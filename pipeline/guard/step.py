@@ -51,7 +51,12 @@ class GuardedStep:
         self._fast = self._compiled(self._attempt, jit_compile=bool(model.jit_compile))
         # Inlined, the careful step costs the good ones time: its ops enlarge their graph.
         self._careful = self._compiled(
-            self._look_closer, **({} if self._strategy.num_replicas_in_sync > 1 else {"experimental_attributes": {"_noinline": True}})
+            self._look_closer,
+            **(
+                {}
+                if self._strategy.num_replicas_in_sync > 1
+                else {"experimental_attributes": {"_noinline": True}}
+            ),
         )
 
     def _compiled(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -7,12 +7,14 @@ from pipeline.load.partitions import Partition, plan_partitions
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
 from pipeline.load.sources import list_sources
+from pipeline.load.typed import convert_array
 
 __all__ = [
     "Partition",
     "Reading",
     "Source",
     "check_columns",
+    "convert_array",
     "list_sources",
     "parse_texts",
     "plan_partitions",

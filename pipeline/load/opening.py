@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast, Any
 
 import fsspec
 import xxhash
@@ -26,7 +26,7 @@ _BOMS = (
     (b"\xfe\xff", "utf-16"),
 )
 # A lone surrogate is not valid UTF-8, so what cannot be decoded breaks its own row alone.
-codecs.register_error(_BROKEN, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+codecs.register_error(_BROKEN, lambda error: ("\udcff", error.end))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def find_encoding(location: Location, declared: str) -> tuple[str, int]:
         codec = codecs.lookup(declared)
     except LookupError:
         codec = None
-    if codec is None or not codec._is_text_encoding:  # type: ignore[attr-defined]
+    if codec is None or not codec._is_text_encoding:
         raise InputError(
             f"data.csv.encoding: there is no text encoding {declared!r}.",
             fix='name one that Python knows, such as "utf-8", "latin-1" or "utf-16".',
@@ -140,7 +140,7 @@ def open_raw(location: Location) -> Iterator[IO[bytes]]:
         with _open(location.url) as raw:
             if location.gzip:
                 with gzip.GzipFile(fileobj=raw) as file:
-                    yield file
+                    yield cast(IO[bytes], file)
             else:
                 yield raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -170,9 +170,9 @@ def _convert_numbers(kind: Kind, numbers: Values, states: npt.NDArray[np.uint8])
         states[ok & np.isinf(numbers)] = TYPE if kind == "bool" else INF
         ok = states == OK
     if kind == "float":
-        values = numbers.astype(np.float64)
-        states[ok & ~_is_exact(numbers, values)] = TYPE
-        return values
+        floats = numbers.astype(np.float64)
+        states[ok & ~_is_exact(numbers, floats)] = TYPE
+        return floats
     if kind == "bool":
         states[ok & (numbers != 0) & (numbers != 1)] = TYPE
         return numbers == 1

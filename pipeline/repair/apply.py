@@ -142,10 +142,6 @@ def _clip(
     return values
 
 
-def _fill_strings(
-    column: Column, plan: ColumnPlan, mask: npt.NDArray[np.bool_]
-) -> Column:
+def _fill_strings(column: Column, plan: ColumnPlan, mask: npt.NDArray[np.bool_]) -> Column:
     filled = pc.if_else(to_arrow(mask), strings([str(plan.fill)])[0], column.values)
     return Column(column.kind, filled)
-
-

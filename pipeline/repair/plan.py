@@ -114,9 +114,7 @@ def policy_of(column: ColumnSchema, settings: RepairSettings) -> tuple[PolicyNam
     return chosen, None
 
 
-def plan_column(
-    column: ColumnSchema, summary: Summary, settings: RepairSettings
-) -> ColumnPlan:
+def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings) -> ColumnPlan:
     """Learn one feature column's plan from its valid train cells.
 
     Raises:
@@ -166,9 +164,7 @@ def plan_label(
             column=column.name,
         )
     if task == "regression":
-        return LabelPlan(
-            kind=column.kind, task=task, mean=summary.mean, variance=summary.variance
-        )
+        return LabelPlan(kind=column.kind, task=task, mean=summary.mean, variance=summary.variance)
     listed = column.categories if column.categories is not None else sorted(summary.counts)
     counts = tuple(summary.counts.get(value, 0) for value in listed)
     return LabelPlan(kind=column.kind, task=task, classes=tuple(listed), counts=counts)
@@ -217,10 +213,10 @@ def _inward(bound: Any, closed: bool, kind: Kind, *, up: bool) -> Any:
 
 def _fill(column: ColumnSchema, summary: Summary, policy: PolicyName) -> Value:
     if column.kind in ("string", "bool") or policy == "most_frequent":
-        return summary.most_frequent()  # type: ignore[no-any-return]
+        return summary.most_frequent()
     if policy == "mean":
         return summary.mean if column.kind == "float" else round(summary.mean)
-    return summary.lower_median()  # type: ignore[no-any-return]
+    return summary.lower_median()
 
 
 def _vocabulary(summary: Summary, limit: int) -> tuple[str, ...]:
@@ -244,9 +240,9 @@ def _typed_constant(column: ColumnSchema, value: Value) -> Value:
         typed = float(value)
     elif column.kind == "int" and not isinstance(value, (str, bool)) and float(value).is_integer():
         typed = int(value)
-    elif column.kind == "bool" and isinstance(value, bool):
-        typed = value
-    elif column.kind == "string" and isinstance(value, str):
+    elif (column.kind == "bool" and isinstance(value, bool)) or (
+        column.kind == "string" and isinstance(value, str)
+    ):
         typed = value
     elif column.kind == "timestamp" and isinstance(value, str):
         typed = _timestamp(value)
@@ -256,7 +252,7 @@ def _typed_constant(column: ColumnSchema, value: Value) -> Value:
             fix=f"correct repair.columns.{column.name}.",
             column=column.name,
         )
-    return typed  # type: ignore[no-any-return]
+    return typed
 
 
 def _timestamp(text: str) -> int | None:

@@ -75,7 +75,9 @@ def points_per_column(num_columns: int) -> int:
     return max(MIN_POINTS, POINTS_BUDGET // max(1, num_columns))
 
 
-def summarize(column: Column, positions: npt.NDArray[np.int64], counted: bool, points: int) -> Summary:
+def summarize(
+    column: Column, positions: npt.NDArray[np.int64], counted: bool, points: int
+) -> Summary:
     """Summarize the cells at these positions, all of which hold valid values.
 
     Args:

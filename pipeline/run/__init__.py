@@ -239,9 +239,7 @@ def _spills(scans: Sequence[Scanned]) -> tuple[Path, ...]:
     return tuple(stem for scan in scans for stem in scan.spills)
 
 
-def _accounts(
-    finished: Sequence[Finished], aside: Sequence[Quarantined]
-) -> list[tuple[str, File]]:
+def _accounts(finished: Sequence[Finished], aside: Sequence[Quarantined]) -> list[tuple[str, File]]:
     quarantine = [("quarantine", part.file) for part in aside if part.file is not None]
     return quarantine + [("repairs", part.repairs) for part in finished if part.repairs is not None]
 

@@ -26,6 +26,7 @@ class CheckResult:
     Attributes:
         rows: Rows read.
         broken_rows: Rows that break anything but a whole-dataset rule.
+        repeated_rows: Rows that break one, some of which may be broken otherwise.
         broken: Broken cells and rows by column and rule; column None for whole rows.
         examples: The first places of each.
         passed: Whether no rule is broken by more than the job allows.
@@ -33,6 +34,7 @@ class CheckResult:
 
     rows: int
     broken_rows: int
+    repeated_rows: int
     broken: RuleCounts
     examples: dict[tuple[str | None, str], list[Example]]
     passed: bool
@@ -74,6 +76,7 @@ def check_job(
     return CheckResult(
         rows=rows,
         broken_rows=sum(scan.broken_rows for scan in scans),
+        repeated_rows=sum(len(ids) for _, ids in duplicates.by_key),
         broken=broken,
         examples=merge_examples(scans),
         passed=_passes(job, broken, rows),

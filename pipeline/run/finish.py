@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.arrow import is_valid, positions_array, strings, to_arrow, to_numpy
 from pipeline.batch import MISSING, NAN, OK, Column, Finding
-from pipeline.features import UNKNOWN_CLASS, cast_feature, cast_label, is_finite_in
+from pipeline.features import cast_feature, cast_label, is_finite_in
 from pipeline.ledger import RuleCounts
 from pipeline.manifest import SPLITS, File, Shard, Spec
 from pipeline.repair import Plan, Repaired, apply_plan
@@ -171,9 +171,7 @@ def _read_broken(
 ) -> tuple[dict[str, dict[str, npt.NDArray[np.int64]]], dict[tuple[str, int], str | None]]:
     """Return column to rule to positions, and the texts of the broken cells by position."""
     batches = [
-        batch
-        for stem in task.spills
-        for batch in read_bins(stem.with_suffix(".broken"), bins)
+        batch for stem in task.spills for batch in read_bins(stem.with_suffix(".broken"), bins)
     ]
     if not batches:
         return {}, {}
@@ -197,9 +195,7 @@ def _read_broken(
     return broken, texts
 
 
-def _repair(
-    rows: _Rows, task: FinishTask
-) -> tuple[dict[str, Column], dict[str, Repaired]]:
+def _repair(rows: _Rows, task: FinishTask) -> tuple[dict[str, Column], dict[str, Repaired]]:
     """Return every schema column as it will be written, and what was changed in the features."""
     columns: dict[str, Column] = {}
     repaired: dict[str, Repaired] = {}

@@ -90,7 +90,9 @@ def _gather_reasons(task: QuarantineTask) -> pa.Table | None:
         nothing = pa.nulls(len(row_ids), pa.string())
         parts.append(reasons_batch([(column, "unique", row_ids, nothing)]))
     rejected = np.unique(
-        np.concatenate([np.zeros(0, np.int64), *(to_numpy(part.column("row_id")) for part in parts)])
+        np.concatenate(
+            [np.zeros(0, np.int64), *(to_numpy(part.column("row_id")) for part in parts)]
+        )
     )
     if not len(rejected):
         return None
@@ -132,9 +134,7 @@ def _add_missing_rows(
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _fill_values(
-    reasons: pa.Table, rows: pa.Table, row_ids: npt.NDArray[np.int64]
-) -> pa.Table:
+def _fill_values(reasons: pa.Table, rows: pa.Table, row_ids: npt.NDArray[np.int64]) -> pa.Table:
     """Put the cell's text to the reasons that came without one."""
     columns, values = reasons.column("column").to_pylist(), reasons.column("value").to_pylist()
     places = np.searchsorted(row_ids, to_numpy(reasons.column("row_id").combine_chunks())).tolist()

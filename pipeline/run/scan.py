@@ -170,9 +170,7 @@ class _Texts:
         return self.columns[column].take(positions_array(places))
 
 
-def _count(
-    result: Scanned, batch: Batch, findings: Sequence[Finding], texts: _Texts
-) -> None:
+def _count(result: Scanned, batch: Batch, findings: Sequence[Finding], texts: _Texts) -> None:
     for finding in findings:
         key = (finding.column, finding.rule)
         result.broken[key] += len(finding.positions)
@@ -310,9 +308,7 @@ def _spill_rejected(
     write_bins(stem.with_suffix(".rejected"), rows, np.zeros(len(rows), np.int64), 1)
 
 
-def _rejected_rows(
-    batch: Batch, positions: npt.NDArray[np.int64], texts: _Texts
-) -> pa.RecordBatch:
+def _rejected_rows(batch: Batch, positions: npt.NDArray[np.int64], texts: _Texts) -> pa.RecordBatch:
     broken = batch.malformed
     row_ids = np.concatenate([batch.row_ids[positions], [record.row_id for record in broken]])
     rows = np.concatenate([batch.rows[positions], [record.row for record in broken]])

@@ -30,9 +30,7 @@ class Duplicates:
     by_key: tuple[tuple[str, npt.NDArray[np.int64]], ...] = ()
     file: Path | None = None
 
-    def within(
-        self, first: int, last: int
-    ) -> tuple[tuple[str, npt.NDArray[np.int64]], ...]:
+    def within(self, first: int, last: int) -> tuple[tuple[str, npt.NDArray[np.int64]], ...]:
         """Return those with a row id in [first, last)."""
         cut = []
         for key, row_ids in self.by_key:

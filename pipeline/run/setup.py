@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,7 +147,7 @@ def _plain_bytes(source: Source) -> int:
 
 
 def _indicators(
-    job: Job, features: tuple[str, ...], policies: dict[str, str], headers: Sequence[str]
+    job: Job, features: tuple[str, ...], policies: Mapping[str, str], headers: Sequence[str]
 ) -> tuple[str, ...]:
     asked = job.repair.indicators
     if isinstance(asked, tuple):

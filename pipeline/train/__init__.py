@@ -1,7 +1,7 @@
 """The training stage: a model, a reduced learning rate, `fit` behind the guard.
 
-    model.py    the network that a feature spec asks for
-    stage.py    fit, save, and compare with a constant
+model.py    the network that a feature spec asks for
+stage.py    fit, save, and compare with a constant
 """
 
 from pipeline.train.model import build_model

@@ -6,6 +6,7 @@ takes shards as they are, and loads with nothing but Keras.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from pipeline.manifest import Feature, Label, Spec
+from pipeline.manifest import Feature, Spec
 from pipeline.repair.plan import LabelPlan
 
 # A larger vocabulary is embedded: one-hot, it would outweigh every other feature.
@@ -37,13 +38,19 @@ def build_model(
         hidden: Units of the hidden layers.
         activation: Their activation.
     """
-    inputs = {f.name: keras.Input((1,), name=f.name, dtype=f.dtype) for f in spec.features}
+    # Keras allows no slash in a name, and the data's authors know nothing of Keras.
+    inputs = {
+        f.name: keras.Input((1,), name=f.name.replace("/", "\N{DIVISION SLASH}"), dtype=f.dtype)
+        for f in spec.features
+    }
     encoded = [_encode(inputs[feature.name], feature) for feature in spec.features]
     x = layers.Concatenate()(encoded) if len(encoded) > 1 else encoded[0]
     policy = "mixed_float16" if spec.training_dtype == "float16" else "float32"
     for units in hidden:
         x = layers.Dense(units, activation=activation, dtype=policy)(x)
-    return keras.Model(inputs, _read_out(x, spec.label, label))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When providing `inputs` as a dict")  # the slash again
+        return keras.Model(inputs, _read_out(x, spec.label.classes, label))
 
 
 def _encode(x: Any, feature: Feature) -> Any:
@@ -68,9 +75,9 @@ def _encode(x: Any, feature: Feature) -> Any:
     return ops.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
-def _read_out(x: Any, label: Label, plan: LabelPlan) -> Any:
-    if label.classes is not None:
-        return layers.Dense(len(label.classes), dtype="float32", name=label.name)(x)
+def _read_out(x: Any, classes: Sequence[Any] | None, plan: LabelPlan) -> Any:
+    if classes is not None:
+        return layers.Dense(len(classes), dtype="float32")(x)
     deviation = float(np.sqrt(plan.variance or 0.0)) or 1.0
     unit = layers.Dense(1, dtype="float32")(x)
-    return layers.Rescaling(deviation, offset=plan.mean or 0.0, name=label.name)(unit)
+    return layers.Rescaling(deviation, offset=plan.mean or 0.0)(unit)

@@ -193,7 +193,7 @@ def _judge(
     order: tuple[SplitName, ...] = ("test", "validation", "train")
     split = next(name for name in order if manifest.splits[name].rows)
     metric = "rmse" if manifest.spec.label.classes is None else "accuracy"
-    value, baseline = _measure(model, out, split, manifest.spec, plan)
+    value, baseline = _measure(model, out, split, plan)
     numbers = [np.asarray(v) for v in (*model.weights, *model.optimizer.variables)]
     return TrainResult(
         run=folder,
@@ -209,9 +209,7 @@ def _judge(
     )
 
 
-def _measure(
-    model: Any, out: Path, split: SplitName, spec: Spec, plan: Plan
-) -> tuple[float, float]:
+def _measure(model: Any, out: Path, split: SplitName, plan: Plan) -> tuple[float, float]:
     """Return the metric of the model and of the best constant, over all rows of a split."""
     count, ours, constant = 0.0, 0.0, 0.0
     counts = plan.label.counts

@@ -1,11 +1,11 @@
 """Batch to verdict: which cell breaks which rule. Only this package imports pandera.
 
-    compile.py     a pandera schema to plain values
-    bind.py        to the columns that the files really have
-    kernels.py     the built-in checks, on whole columns
-    callables.py   what only pandera can decide
-    judge.py       every rule that every cell breaks
-    frame.py       the same for a DataFrame in memory
+compile.py     a pandera schema to plain values
+bind.py        to the columns that the files really have
+kernels.py     the built-in checks, on whole columns
+callables.py   what only pandera can decide
+judge.py       every rule that every cell breaks
+frame.py       the same for a DataFrame in memory
 """
 
 from __future__ import annotations

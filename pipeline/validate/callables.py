@@ -26,9 +26,7 @@ SAMPLE_ROWS = 256
 MAX_RAISES = 32
 
 
-def judge_cells(
-    column: Column, schema: ColumnSchema, index: int, pandera_schema: Any
-) -> Mask:
+def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema: Any) -> Mask:
     """Return a mask `(rows,)` of the cells that pass one check of a column.
 
     Args:

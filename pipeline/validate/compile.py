@@ -64,7 +64,7 @@ def as_frame_schema(schema: Any) -> pa.DataFrameSchema:
     if isinstance(schema, pa.DataFrameSchema):
         return schema
     if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
-        return schema.to_schema()
+        return schema.to_schema()  # type: ignore[attr-defined]
     raise SchemaError(
         f"data.schema refers to {type(schema).__name__} {_name(schema)!r}, which is no schema.",
         expected="a pandera DataFrameModel class or a DataFrameSchema",
@@ -234,7 +234,7 @@ def _microseconds(value: Any) -> int | None:
         stamp = pd.Timestamp(value)
     except (ValueError, TypeError):
         return None
-    if stamp is pd.NaT:
+    if pd.isna(stamp):
         return None
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
     nanoseconds = int(stamp.as_unit("ns").value)
@@ -288,5 +288,3 @@ def _report_duplicates(frame: Any) -> str:
             fix="give every unique column and the schema the same report_duplicates.",
         )
     return next(iter(found), "all")
-
-

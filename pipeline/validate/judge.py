@@ -151,5 +151,3 @@ def _judge_rows(
         for rule, passed in judge_rows(rows, schema, pandera_schema)
         if not passed.all()
     ]
-
-

@@ -28,7 +28,7 @@ def _in_range(values: Any, given: Statistics) -> Mask:
     above = values >= low if given.get("include_min", True) else values > low
     below = values <= high if given.get("include_max", True) else values < high
     above &= below
-    return above  # type: ignore[no-any-return]
+    return above
 
 
 NUMBER_KERNELS: Mapping[str, Callable[[Any, Statistics], Mask]] = {
@@ -58,7 +58,7 @@ def _has_length(values: Any, given: Statistics) -> Mask:
     lengths = to_numpy(pc.utf8_length(values))
     exact = given.get("exact_value")
     if exact is not None:
-        return lengths == exact  # type: ignore[no-any-return]
+        return lengths == exact
     least, most = given.get("min_value"), given.get("max_value")
     mask = np.ones(len(lengths), bool) if least is None else lengths >= least
     return mask if most is None else mask & (lengths <= most)

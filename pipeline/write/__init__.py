@@ -1,13 +1,13 @@
 """Parquet and TFRecord shards, quarantine and repairs.
 
-    shard.py       one shard in the formats asked for
-    parquet.py     a table as Parquet
-    tfrecord.py    rows as TFRecord
-    layout.py      how its records are laid out
-    crc32c.py      their checksums
-    decode.py      and back
-    accounts.py    quarantine and repairs
-    files.py       files that know their checksum
+shard.py       one shard in the formats asked for
+parquet.py     a table as Parquet
+tfrecord.py    rows as TFRecord
+layout.py      how its records are laid out
+crc32c.py      their checksums
+decode.py      and back
+accounts.py    quarantine and repairs
+files.py       files that know their checksum
 """
 
 from pipeline.write.accounts import nest_reasons, source_names, write_repairs

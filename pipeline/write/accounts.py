@@ -60,9 +60,7 @@ def source_names(row_ids: npt.NDArray[np.int64], sources: Sequence[str]) -> pa.A
     return strings(list(sources)).take(positions_array(row_ids >> SOURCE_SHIFT))
 
 
-def nest_reasons(
-    row_ids: npt.NDArray[np.int64], reasons: pa.Table
-) -> pa.Array:
+def nest_reasons(row_ids: npt.NDArray[np.int64], reasons: pa.Table) -> pa.Array:
     """Return `(rows,)` lists of {column, rule, value} for ascending row ids.
 
     Args:
@@ -77,5 +75,3 @@ def nest_reasons(
     fields = [chunked.combine_chunks() for chunked in ordered.columns]
     items = pa.StructArray.from_arrays(fields, fields=list(REASON))
     return pa.ListArray.from_arrays(to_arrow(offsets), items)
-
-

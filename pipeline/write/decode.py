@@ -53,7 +53,7 @@ def _decode_chunk(
     same[-TAIL_BYTES:] = False
     checks = np.full(len(records), crc32c(layout.template), np.uint32)
     data = records[:, HEAD_BYTES:-TAIL_BYTES]
-    columns = {}
+    columns: dict[str, npt.NDArray[Any]] = {}
     for field in layout.fields:
         same[HEAD_BYTES:-TAIL_BYTES][field.span] = False
         cells = np.ascontiguousarray(data[:, field.span])
