@@ -1,0 +1,101 @@
+"""The whole data part, CSV to Parquet and TFRecord, beside the job as people write it today.
+
+    python benchmarks/whole_job.py [--rows 1000000] [--repeats 3]
+
+The peer is pandas.read_csv, Inf to NaN, fillna(median), pandera with drop_invalid_rows,
+to_parquet, and one tf.train.Example a row. Both run as whole processes, one after the other, on
+the same files, and so does a null run of ours: what two equal runs differ by is the noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import Measured, measure
+from workload import FLOATS, write_job
+
+NAIVE = """
+import glob, sys
+import numpy as np, pandas as pd, pandera.pandas as pa, tensorflow as tf
+
+source, out = sys.argv[1:]
+df = pd.concat([pd.read_csv(f) for f in sorted(glob.glob(source + "/*.csv"))], ignore_index=True)
+df = df.replace([np.inf, -np.inf], np.nan)
+df = df.fillna(df.median())
+schema = pa.DataFrameSchema(
+    {
+        **{f"f{i:02d}": pa.Column(float, pa.Check.in_range(-100, 200)) for i in range(16)},
+        **{f"k{i}": pa.Column(int, pa.Check.in_range(0, 49)) for i in range(3)},
+        "label": pa.Column(int, pa.Check.isin([0, 1])),
+    },
+    drop_invalid_rows=True,
+)
+df = schema.validate(df, lazy=True)
+df.to_parquet(out + "/clean.parquet")
+floats = [c for c in df if c.startswith("f")]
+with tf.io.TFRecordWriter(out + "/clean.tfrecord") as writer:
+    for row in df.itertuples(index=False):
+        features = {}
+        for name in df.columns:
+            value = [getattr(row, name)]
+            features[name] = (
+                tf.train.Feature(float_list=tf.train.FloatList(value=value))
+                if name in floats
+                else tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+            )
+        example = tf.train.Example(features=tf.train.Features(feature=features))
+        writer.write(example.SerializeToString())
+"""
+
+
+def run_ours(job: Path, out: Path, workers: int) -> Measured:
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "pipeline.cli", "run", str(job), "--out", str(out)]
+    return measure([*command, "--until", "shards", "--workers", str(workers)])
+
+
+def run_naive(job: Path, out: Path) -> Measured:
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return measure([sys.executable, "-c", NAIVE, str(job.parent / "raw"), str(out)], quiet)
+
+
+def report(name: str, runs: list[Measured], base: float) -> None:
+    seconds = [run.seconds for run in runs]
+    middle = statistics.median(seconds)
+    print(
+        f"{name:24s} {middle:7.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  "
+        f"{base / middle:5.1f}x   {max(run.peak_mib for run in runs):7,.0f} MiB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nanproof-bench-") as folder:
+        job = write_job(Path(folder) / "job", asked.rows)
+        out = Path(folder) / "out"
+        run_ours(job, out, 2)  # warms the file cache and compiles bytecode
+        naive = [run_naive(job, out)]
+        pairs = [(run_ours(job, out, 2), run_ours(job, out, 2)) for _ in range(asked.repeats)]
+        alone = [run_ours(job, out, 1) for _ in range(asked.repeats)]
+    base = naive[0].seconds
+    print(f"{asked.rows:,} rows x {len(FLOATS) + 4} columns, CSV to Parquet and TFRecord")
+    print(f"{'':24s} {'median':>9s} (spread)        ratio   peak memory")
+    report("the usual job", naive, base)
+    report("nanproof, 2 workers", [first for first, _ in pairs], base)
+    report("nanproof, 2 (null pair)", [second for _, second in pairs], base)
+    report("nanproof, 1 worker", alone, base)
+
+
+if __name__ == "__main__":
+    main()
