@@ -160,10 +160,11 @@ def main() -> NoReturn:
     0 done, 1 the data's verdict, 2 usage, 3 the guard's budget, 4 the environment, 70 a bug.
     """
     signal.signal(signal.SIGTERM, _on_terminate)
-    sys.exit(_run_app())
+    sys.exit(run_app())
 
 
-def _run_app() -> int:
+def run_app() -> int:
+    """Run the command as `sys.argv` has it; return the exit code."""
     try:
         result = app(standalone_mode=False)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 
 from pipeline.errors import InputError
 from pipeline.load.source import Source
@@ -78,7 +79,7 @@ def _check_strict(source: Source, known: Collection[str]) -> None:
 def _check_order(source: Source, schema: Schema) -> None:
     places = {name: place for place, name in enumerate(schema.names)}
     ours = [name for name in source.columns if name in places]
-    for before, after in zip(ours, ours[1:], strict=False):
+    for before, after in pairwise(ours):
         if places[before] > places[after]:
             raise InputError(
                 f"{source.name}: the column {after!r} stands after {before!r}.",

@@ -9,6 +9,7 @@ bad record or cell never costs its neighbours.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -225,7 +226,8 @@ class CsvReader:
 
         quoted = settings.quote.encode() in data
         return pc.read_csv(
-            pa.BufferReader(data),
+            # Arrow drops the mark at the start of whatever it is given; here it is part of a cell.
+            pa.BufferReader(BOM_UTF8 + data if data.startswith(BOM_UTF8) else data),
             read_options=pc.ReadOptions(
                 use_threads=False,
                 column_names=list(types),

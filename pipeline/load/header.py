@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,11 +67,11 @@ def read_header(location: Location, settings: CsvSettings) -> Header:
         final = not piece or len(beginning) > MAX_HEADER_BYTES
         records = split_records(beginning, settings.delimiter, settings.quote, final=final)
         for index, (start, stop) in enumerate(zip(records.starts, records.stops, strict=True)):
-            text = beginning[start:stop].rstrip(b"\r\n")
-            if not text.strip() and not text.strip(b" "):
+            line = beginning[start:stop].rstrip(b"\r\n")
+            if not line.strip(b" "):
                 continue
             row = 1 + int(_next_line(records, index))
-            fields = _read_fields(text, records.broken.get(index), location, settings)
+            fields = _read_fields(line, records.broken.get(index), location, settings)
             return Header(name_columns(fields), int(stop), row)
     raise InputError(
         f"{location.name} is empty.", fix="remove it from data.raw.", file=location.name
@@ -82,10 +83,10 @@ def _next_line(records: Records, index: int) -> int:
 
 
 def _read_fields(
-    text: bytes, broken: str | None, location: Location, settings: CsvSettings
+    line: bytes, broken: str | None, location: Location, settings: CsvSettings
 ) -> list[str]:
     try:
-        decoded = text.decode("utf-8")
+        decoded = line.decode("utf-8")
     except UnicodeDecodeError:
         broken, decoded = f"not {location.encoding}", ""
     if "\0" in decoded:
@@ -98,10 +99,8 @@ def _read_fields(
             file=location.name,
         )
     csv.field_size_limit(MAX_HEADER_BYTES)
-    lines = csv.reader(
-        decoded.splitlines(keepends=True), delimiter=settings.delimiter, quotechar=settings.quote
-    )
-    return next(lines)
+    text = io.StringIO(decoded, newline="")  # str.splitlines knows more line ends than CSV
+    return next(csv.reader(text, delimiter=settings.delimiter, quotechar=settings.quote))
 
 
 def name_columns(headers: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast, Any
+from typing import IO, Any, cast
 
 import fsspec
 import xxhash

@@ -198,7 +198,9 @@ def _examine(
             if not follower and not final:
                 return -1, None
             if follower and follower not in (delimiter.encode(), b"\n", b"\r"):
-                return _end_of_line(data, place, final), AFTER_QUOTE
+                end = _end_of_line(data, place, final)
+                # A cut of the file may hide the lines below, so they have no say in it.
+                return end, AFTER_QUOTE if stop <= end else UNCLOSED
         else:
             stop = plain.match(data, place).end()  # type: ignore[union-attr]  # may be empty
         if data[stop : stop + 1] != delimiter.encode():

@@ -57,6 +57,7 @@ def open_output(out: Path, job: Job) -> Iterator[Path]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _refuse_strangers(out)  # before anything of ours is laid beside them
         lock = (out / ".lock").open("w")
     except OSError as error:
         raise UsageError(
@@ -77,16 +78,8 @@ def open_output(out: Path, job: Job) -> Iterator[Path]:
 
 
 def refuse_foreign(out: Path, job: Job) -> None:
-    """Refuse an output folder that holds another job's dataset, or none of ours at all."""
+    """Refuse an output folder that holds another job's dataset."""
     if not (out / "manifest.json").exists():
-        strangers = sorted(p.name for p in out.iterdir() if p.name not in OWN_NAMES)
-        if strangers:
-            raise SettingsError(
-                f"the output folder {out} holds files that are not a dataset's: "
-                f"{', '.join(strangers[:5])}.",
-                fix="choose an empty folder with --out.",
-                out=str(out),
-            )
         return
     published = read_manifest(out).name
     if published != job.name:
@@ -95,6 +88,17 @@ def refuse_foreign(out: Path, job: Job) -> None:
             expected=f"one of job {job.name!r}",
             got=repr(published),
             fix="choose another folder with --out, or set `name` in the job file.",
+            out=str(out),
+        )
+
+
+def _refuse_strangers(out: Path) -> None:
+    strangers = sorted(path.name for path in out.iterdir() if path.name not in OWN_NAMES)
+    if strangers and not (out / "manifest.json").exists():
+        raise SettingsError(
+            f"the output folder {out} holds files that are not a dataset's: "
+            f"{', '.join(strangers[:5])}.",
+            fix="choose an empty folder with --out.",
             out=str(out),
         )
 
