@@ -117,10 +117,10 @@ class TrainSettings(Settings):
     model: str | None = None
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.001
+    learning_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 0.001
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
     activation: str = "relu"
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 7  # as NumPy's generators take it
     dtype: Literal["float32", "float16"] = "float32"
     strict: bool = False
     max_skipped_ratio: Ratio = 0.1
@@ -152,11 +152,13 @@ class Job(Settings):
             SettingsError: A key is unknown or missing, or a value is of the wrong type or range.
         """
         folder = Path(folder).resolve()
+        if "folder" in settings:
+            raise _unknown(["folder"])
         given = {"name": folder.name, **_tuples(settings), "folder": folder}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise _explain(error) from None
+            raise _explain(error, given) from None
 
 
 def read_job(path: Path | str) -> Job:
@@ -193,10 +195,11 @@ def read_train_settings(settings: Mapping[str, Any]) -> TrainSettings:
     Raises:
         SettingsError: As `Job.from_settings`.
     """
+    given = _tuples(settings)
     try:
-        return TrainSettings.model_validate(_tuples(settings))
+        return TrainSettings.model_validate(given)
     except ValidationError as error:
-        raise _explain(error, ("train",)) from None
+        raise _explain(error, given, "train") from None
 
 
 def _tuples(value: Any) -> Any:
@@ -208,22 +211,17 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError, within: tuple[str, ...] = ()) -> SettingsError:
+def _explain(error: ValidationError, given: Any, *within: str) -> SettingsError:
     """Say the first wrong setting in the reader's words; all of them in `fields`."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    path = [*within, *(str(part) for part in first["loc"])]
-    where = ".".join(part for part in path if not part[:1].isupper() and "[" not in part)
+    path = [*within, *_settings_path(first["loc"], given)]
+    where = ".".join(path)
     fields: dict[str, Any] = {"settings": [".".join(map(str, p["loc"])) for p in problems]}
     if first["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        return SettingsError(
-            f"unknown setting {where!r}.",
-            fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}.",
-            **fields,
-        )
+        return _unknown(path, **fields)
     if first["type"] == "missing":
+        where = ".".join([*path, str(first["loc"][-1])])
         return SettingsError(f"the setting {where!r} is missing.", fix=f"add {where}.", **fields)
     got = repr(first["input"]) if first["type"] != "value_error" else None
     return SettingsError(
@@ -233,6 +231,28 @@ def _explain(error: ValidationError, within: tuple[str, ...] = ()) -> SettingsEr
         fix=f"correct {where} in the job file.",
         **fields,
     )
+
+
+def _unknown(path: list[str], **fields: Any) -> SettingsError:
+    known = _known_keys(path[:-1])
+    near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    return SettingsError(
+        f"unknown setting {'.'.join(path)!r}.",
+        fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}.",
+        **fields,
+    )
+
+
+def _settings_path(location: tuple[int | str, ...], given: Any) -> list[str]:
+    """Return the keys that lead to a setting; pydantic puts the branches of unions between."""
+    path = []
+    for part in location:
+        try:
+            given = given[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(str(part))
+    return path
 
 
 def _known_keys(path: list[str]) -> list[str]:

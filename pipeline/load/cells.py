@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
-from math import isnan
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ _WORD = r"(?i:[+-]?(?:nan|inf|infinity))"
 _FLOAT = f"^(?:{_NUMBER}|{_WORD})$"
 _FLOAT_TEXT = re.compile(f"{_NUMBER}|{_WORD}")
 _NAN = "^(?i:[+-]?nan)$"
-_INTEGER = r"^\+?(?P<whole>-?[0-9]{1,18})(?:\.0*)?$"
+_INTEGER = r"^(?P<whole>-?[0-9]{1,18})(?:\.0*)?$"
 _TIMESTAMP = (
     r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ](?P<hour>[0-9]{2})(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})"
@@ -72,31 +72,29 @@ def parse_texts(kind: Kind, texts: pa.Array, missing: Sequence[str], decimal: st
     if kind in ("float", "int") and decimal != ".":
         texts = _use_point(texts, decimal)
     values = _PARSERS[kind](texts, states)
-    if kind in ("float", "int"):
-        mark_missing_values(values, states, missing_numbers(missing, decimal))
+    mark_missing_values(values, states, missing_numbers(kind, tuple(missing), decimal))
     return Column(kind, values, states if states.any() else None)
 
 
-def missing_numbers(missing: Sequence[str], decimal: str = ".") -> tuple[float, ...]:
-    """Return the numbers among the texts that mean missing."""
-    numbers = []
-    for text in missing:
-        if "_" not in text and not (decimal != "." and "." in text):
-            try:
-                numbers.append(float(text.replace(decimal, ".")))
-            except ValueError:
-                continue
-    return tuple(number for number in numbers if not isnan(number))
+@lru_cache
+def missing_numbers(
+    kind: Kind, missing: tuple[str, ...], decimal: str = "."
+) -> tuple[tuple[float, int], ...]:
+    """Return value and state of the numbers among the texts that mean missing."""
+    if kind not in ("float", "int") or not missing:
+        return ()
+    column = parse_texts(kind, strings(missing), (), decimal)
+    states = np.zeros(len(column), np.uint8) if column.states is None else column.states
+    cells = zip(column.values.tolist(), states.tolist(), strict=True)
+    return tuple((value, state) for value, state in cells if state in (OK, INF))
 
 
-def mark_missing_values(values: Values, states: States, numbers: Sequence[float]) -> None:
+def mark_missing_values(
+    values: Values, states: States, numbers: Sequence[tuple[float, int]]
+) -> None:
     """Set the state and the placeholder of cells that hold a number meaning missing."""
-    for number in numbers:
-        if values.dtype.kind == "i" and (not number.is_integer() or abs(number) >= 2.0**63):
-            continue
-        found = (values == values.dtype.type(number)) & ((states == OK) | (states == INF))
-        if values.dtype.kind == "i":
-            found &= states == OK
+    for number, state in numbers:
+        found = (values == number) & (states == state)
         if found.any():
             states[found] = MISSING
             values[found] = np.nan if values.dtype.kind == "f" else 0
@@ -147,7 +145,10 @@ def _read_int(text: str) -> tuple[int, int]:
         return 0, TYPE
     if np.isinf(float(text)):
         return (INT_LIMITS.min if text[0] == "-" else INT_LIMITS.max), INF
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond 10**18, of a zero or of next to nothing
+        return 0, TYPE
     # The exponent is looked at first: an integer of 10**9 digits is never built.
     if number and (number.adjusted() > 18 or number != number.to_integral_value()):
         return 0, TYPE

@@ -53,14 +53,14 @@ def _check_present(source: Source, schema: Schema) -> None:
 
 
 def _advise(source: Source, name: str) -> str:
-    folded = {known.lower(): known for known in source.columns}
-    near = get_close_matches(name.lower(), folded, n=1)
-    if near:
-        return f"did you mean {folded[near[0]]!r}? Rename it in the schema or in the file."
     if source.format == "csv" and len(source.columns) == 1:
         for delimiter in ";,\t|":
             if delimiter in source.columns[0]:
                 return f"the header has {delimiter!r} in it: set data.csv.delimiter."
+    folded = {known.lower(): known for known in source.columns}
+    near = get_close_matches(name.lower(), folded, n=1)
+    if near:
+        return f"did you mean {folded[near[0]]!r}? Rename it in the schema or in the file."
     return "add the column to the file, or make it nullable or not required in the schema."
 
 
@@ -91,8 +91,9 @@ def _check_order(source: Source, schema: Schema) -> None:
 
 
 def _check_types(source: Source, schema: Schema) -> None:
+    nested = ("list", "large_list", "fixed_size_list", "struct", "map")
     for name, type_ in source.types:
-        if name in schema.names and type_.startswith(("list", "large_list", "struct", "map")):
+        if name in schema.names and type_.startswith(nested):
             raise InputError(
                 f"{source.name}: the column {name!r} holds {type_}.",
                 expected=f"values of the schema's {schema[name].dtype}",

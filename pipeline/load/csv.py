@@ -65,13 +65,17 @@ class CsvReader:
         self.reading = reading
         self.kinds = {n: k for n, k in reading.list_columns() if n in source.columns}
         texts = {text for name in self.kinds for text in reading.missing_texts(name)}
-        self.null_texts = sorted(texts - {t for t in texts if missing_numbers([t])})
+        # Arrow compares before it strips, and a number is compared by value.
+        plain = {text for text in texts if text == text.strip()}
+        self.null_texts = sorted(text for text in plain if not missing_numbers("float", (text,)))
         self.as_text = {n for n, kind in self.kinds.items() if self._is_unsafe(n, kind)}
 
     def _is_unsafe(self, name: str, kind: Kind) -> bool:
         """Tell whether Arrow would take a missing text for a value."""
         missing = self.reading.missing_texts(name)
         known = parse_texts(kind, strings(missing), [], self.source.csv.decimal)
+        if kind == "float":  # numbers are told apart by value, and Arrow strips " nan "
+            return known.states is not None and bool((known.states == NAN).any())
         return kind in ("bool", "timestamp") and bool(known.is_ok().any())
 
     def read_batches(
@@ -151,7 +155,7 @@ class CsvReader:
             if pa.types.is_string(array.type):
                 columns[name] = parse_texts(kind, array, missing, decimal)
             else:
-                columns[name] = _wrap(kind, array, missing_numbers(missing, decimal))
+                columns[name] = _wrap(kind, array, missing_numbers(kind, missing, decimal))
         carried = [name for name in self.source.columns if name not in self.kinds]
         return columns, table.select(carried)
 
@@ -170,7 +174,9 @@ class CsvReader:
                 place = re.search(r"In CSV column #(\d+)", str(error))
                 if place is None or attempt > MAX_RETRIES:
                     raise InputError(
-                        f"{self.source.name} cannot be read: {error}.", file=self.source.name
+                        f"{self.source.name} cannot be read: {error}.",
+                        fix="correct data.csv's delimiter and quote, or restore the file.",
+                        file=self.source.name,
                     ) from error
                 as_text = as_text | {self.source.columns[int(place[1])]}
                 self.as_text = self.as_text | as_text
@@ -315,7 +321,7 @@ def _places(records: Records, kept: Offsets | None, rejected: Mapping[int, str])
     return np.delete(places, list(rejected)) if rejected else places
 
 
-def _wrap(kind: Kind, array: pa.Array, missing: tuple[float, ...]) -> Column:
+def _wrap(kind: Kind, array: pa.Array, missing: tuple[tuple[float, int], ...]) -> Column:
     """Return an Arrow array of the kind's own type as a column; null is missing."""
     values = to_numpy(array)
     valid = is_valid(array)
@@ -324,7 +330,7 @@ def _wrap(kind: Kind, array: pa.Array, missing: tuple[float, ...]) -> Column:
         states = np.zeros(len(values), np.uint8) if states is None else states
         states[(states == OK) & np.isnan(values)] = NAN
         states[(states == OK) & np.isinf(values)] = INF
-    if kind in ("float", "int") and any((values == number).any() for number in missing):
+    if any((values == number).any() for number, _ in missing):
         states = np.zeros(len(values), np.uint8) if states is None else states
         values = values.copy()
         mark_missing_values(values, states, missing)

@@ -28,28 +28,61 @@ from pipeline.load.source import Source
 
 # So many lines are asked for their keys before the first row is judged.
 SAMPLE_LINES = 1_000
-Cells = dict[str, Any]
+# Far from Python's own limit, which depends on who calls.
+MAX_DEPTH = 100
+Cells = dict[str, str | bool | None]
 
 
-class _Constant(str):
+class _Number(str):
+    """A number by its digits."""
+
+    __slots__ = ()
+
+
+class _Constant(_Number):
     """NaN, Infinity or -Infinity without quotes: a number, and no text."""
+
+    __slots__ = ()
+
+
+class _Nested(str):
+    """A list or an object, as JSON."""
+
+    __slots__ = ()
 
 
 def _parse(line: bytes) -> Cells | str:
     """Return the cells of one line, or what is wrong with it."""
     try:
         value = json.loads(
-            line.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=_Constant
+            line.decode("utf-8"), parse_int=_Number, parse_float=_Number, parse_constant=_Constant
         )
+        if not isinstance(value, dict):
+            return "no JSON object"
+        return {
+            key.strip(): _Nested(_write(cell)) if isinstance(cell, (list, dict)) else cell
+            for key, cell in value.items()
+        }
     except UnicodeDecodeError:
         return "invalid UTF-8"
     except RecursionError:
         return "nested too deeply"
-    except ValueError as error:
-        return f"no JSON: {error}"
-    if not isinstance(value, dict):
-        return "no JSON object"
-    return {key.strip(): cell for key, cell in value.items()}
+    except json.JSONDecodeError as error:
+        return f"no JSON: {error.msg} at character {error.pos + 1}"
+
+
+def _write(value: Any, depth: int = 1) -> str:
+    """Write a value as JSON, its numbers as they were."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, _Number):
+        return value
+    if isinstance(value, list):
+        return "[" + ", ".join(_write(item, depth + 1) for item in value) + "]"
+    if isinstance(value, dict):
+        items = (f"{_write(key)}: {_write(item, depth + 1)}" for key, item in value.items())
+        return "{" + ", ".join(items) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_keys(location: Location) -> tuple[str, ...]:
@@ -77,8 +110,8 @@ def _lines(data: bytes, records: Records) -> Iterator[tuple[int, bytes]]:
     """Yield number and text of the lines that are not blank."""
     start = 0
     for index, stop in enumerate(records.stops.tolist()):
-        line = data[start:stop].strip(b" \t\r\n")
-        if line:
+        line = data[start:stop].rstrip(b"\r\n")
+        if line.strip(b" \t"):
             yield index, line
         start = stop
 
@@ -117,13 +150,13 @@ def _read_columns(objects: list[Cells], source: Source, reading: Reading) -> dic
     }
 
 
-def _read_column(kind: Kind, cells: list[Any], reading: Reading, name: str) -> Column:
+def _read_column(kind: Kind, cells: list[str | bool | None], reading: Reading, name: str) -> Column:
     if all(cell is None for cell in cells):
         return missing_column(kind, len(cells))
     numeric = kind in ("float", "int")
     texts = [str(int(c)) if numeric and isinstance(c, bool) else _to_text(c) for c in cells]
     column = parse_texts(kind, strings(texts), reading.missing_texts(name))
-    odd = {i: c for i, c in enumerate(cells) if isinstance(c, (_Constant, list, dict))}
+    odd = {i: c for i, c in enumerate(cells) if isinstance(c, (_Constant, _Nested))}
     if kind != "string" or not odd:
         return column
     states = np.zeros(len(cells), np.uint8) if column.states is None else column.states
@@ -134,10 +167,8 @@ def _read_column(kind: Kind, cells: list[Any], reading: Reading, name: str) -> C
     return Column(kind, strings([None if i in odd else v for i, v in enumerate(values)]), states)
 
 
-def _to_text(cell: Any) -> str | None:
-    if cell is None or isinstance(cell, str):
-        return cell
-    return json.dumps(cell, ensure_ascii=False)
+def _to_text(cell: str | bool | None) -> str | None:
+    return json.dumps(cell) if isinstance(cell, bool) else cell
 
 
 def _list_keys(objects: Sequence[Cells], source: Source) -> list[str]:

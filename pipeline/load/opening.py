@@ -25,8 +25,14 @@ _BOMS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (b"\xfe\xff", "utf-16"),
 )
-# A lone surrogate is not valid UTF-8, so what cannot be decoded breaks its own row alone.
-codecs.register_error(_BROKEN, lambda error: ("\udcff", error.end))
+
+
+def _mark_broken(error: UnicodeError) -> tuple[str, int]:
+    # A lone surrogate is not valid UTF-8, so what cannot be decoded breaks its own row alone.
+    return "\udcff", cast(UnicodeDecodeError, error).end
+
+
+codecs.register_error(_BROKEN, _mark_broken)
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,8 @@ def find_encoding(location: Location, declared: str) -> tuple[str, int]:
         )
     if codec.name not in ("utf-8", "utf-8-sig", "ascii"):
         return codec.name, 0
-    beginning = next(read_bytes(location, 0, 4), b"")
+    with open_raw(location) as file:
+        beginning = file.read(4)
     for mark, encoding in _BOMS:
         if beginning.startswith(mark):
             return ("utf-8", len(mark)) if encoding == "utf-8-sig" else (encoding, 0)
@@ -101,13 +108,24 @@ def read_text(location: Location, start: int = 0, stop: int | None = None) -> It
     for block in _chain_end(read_bytes(location)):
         text = block or b""
         if decoder is not None:
-            decoded = decoder.decode(text, block is None)
-            text = decoded.encode("utf-8", "surrogatepass")
+            text = _decode(decoder, text, block is None, location)
         if first and text:
             text, first = text.removeprefix(codecs.BOM_UTF8), False
         if skip < len(text):
             yield text[skip:] if skip else text
         skip = max(0, skip - len(text))
+
+
+def _decode(decoder: Any, text: bytes, final: bool, location: Location) -> bytes:
+    try:
+        decoded: str = decoder.decode(text, final)
+    except UnicodeError as error:  # not of a cell: UTF-16 or UTF-32 without a byte order mark
+        raise InputError(
+            f"{location.name} is not {location.encoding}: {error}.",
+            fix=f'set data.csv.encoding, such as "{location.encoding}-le".',
+            file=location.name,
+        ) from error
+    return decoded.encode("utf-8", "surrogatepass")
 
 
 def _chain_end(blocks: Iterator[bytes]) -> Iterator[bytes | None]:
@@ -131,6 +149,14 @@ def read_bytes(location: Location, start: int = 0, stop: int | None = None) -> I
                 break
             place += len(block)
             yield block
+    if stop is not None and place < stop:
+        raise InputError(
+            f"{location.name} is shorter than when it was first read.",
+            expected=f"{stop} bytes",
+            got=str(place),
+            fix="let nothing write to the raw files while a job runs; then run it again.",
+            file=location.name,
+        )
 
 
 @contextmanager

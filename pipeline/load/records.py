@@ -89,7 +89,7 @@ def split_records(data: bytes, delimiter: str, quote: str, *, final: bool) -> Re
 def split_lines(data: bytes, *, final: bool) -> Records:
     """Take every line for a record; else as `split_records`."""
     ends = find_line_ends(data, final=final)
-    return _close(ends + 1, np.arange(len(ends)), len(ends), data, final)
+    return _close(ends + 1, np.arange(len(ends) + 1), len(ends), data, final)
 
 
 def find_line_ends(data: bytes, *, final: bool = True) -> Offsets:
@@ -112,14 +112,20 @@ def _find(mask: npt.NDArray[np.bool_]) -> Offsets:
     return np.concatenate([words[rows] * 8 + places, np.flatnonzero(mask[whole:]) + whole])
 
 
-def _close(stops: Offsets, lines: Offsets, num_lines: int, data: bytes, final: bool) -> Records:
-    """Add the last record of a file that does not end with a line end."""
+def _close(stops: Offsets, lines: Offsets, num_ends: int, data: bytes, final: bool) -> Records:
+    """Add the last record of a file that does not end with a line end.
+
+    Args:
+        stops: `(records,)` offsets.
+        lines: `(records + 1,)` the line each record starts on, and what follows them.
+        num_ends: The line ends in the whole text.
+        data: The text.
+        final: Whether it ends here.
+    """
     covered = int(stops[-1]) if len(stops) else 0
     if final and covered < len(data):
-        stops = np.append(stops, len(data))
-        lines = np.append(lines, num_lines)
-        num_lines += 1
-    return Records(stops, lines, num_lines)
+        return Records(np.append(stops, len(data)), lines, num_ends + 1)
+    return Records(stops, lines[:-1], int(lines[-1]))
 
 
 def _split_regular(
@@ -142,9 +148,8 @@ def _split_regular(
     longest = max(int(np.diff(stops, prepend=0).max(initial=0)), tail)
     if (unclosed and final) or longest > MAX_FIELD_BYTES:
         return None
-    starts = np.append(0, stops)
-    lines = np.searchsorted(ends, starts)
-    return _close(stops, lines[:-1], int(lines[-1]), data, final)
+    lines = np.searchsorted(ends, np.append(0, stops))
+    return _close(stops, lines, len(ends), data, final)
 
 
 @lru_cache

@@ -97,12 +97,12 @@ def _expand_url(pattern: str) -> list[str]:
 
 def _look_at(index: int, name: str, url: str, settings: CsvSettings) -> Source:
     """Describe one file by its name, its status and its header."""
-    location, format_ = _classify(name, url)
-    size, modified = _status(location)
+    size, modified = _status(name, url)
+    location, format_, suffix = _classify(name, url)
     if size == 0:
         raise InputError(f"{name} is empty.", fix="remove it from data.raw.", file=name)
     delimiter_given = "delimiter" in settings.model_fields_set
-    if ".tsv" in PurePosixPath(name.lower()).suffixes and not delimiter_given:
+    if suffix == ".tsv" and not delimiter_given:
         settings = settings.model_copy(update={"delimiter": "\t"})
     source = Source(index, location, size, format_, (), settings, modified=modified)
     if format_ == "csv":
@@ -121,8 +121,9 @@ def _look_at(index: int, name: str, url: str, settings: CsvSettings) -> Source:
     return replace(source, content_hash=hash_content(location))
 
 
-def _classify(name: str, url: str) -> tuple[Location, Format]:
-    suffixes = PurePosixPath(name.lower().partition("?")[0]).suffixes
+def _classify(name: str, url: str) -> tuple[Location, Format, str]:
+    path = name.partition("?")[0] if "://" in url else name
+    suffixes = PurePosixPath(path.lower()).suffixes
     packed = suffixes[-1:] == [".gz"]
     suffix = suffixes[-2 if packed else -1] if len(suffixes) > packed else ""
     format_ = FORMATS.get(suffix)
@@ -135,28 +136,28 @@ def _classify(name: str, url: str) -> tuple[Location, Format]:
             fix="narrow the pattern in data.raw, or convert the file.",
             file=name,
         )
-    return Location(name, url, packed), format_
+    return Location(name, url, packed), format_, suffix
 
 
-def _status(location: Location) -> tuple[int, float | None]:
+def _status(name: str, url: str) -> tuple[int, float | None]:
     """Return size and modification time."""
     try:
-        if "://" not in location.url:
-            status = os.stat(location.url)
-            if os.path.isdir(location.url):
+        if "://" not in url:
+            status = os.stat(url)
+            if os.path.isdir(url):
                 raise InputError(
-                    f"{location.name} is a folder.",
-                    fix=f"name the files in it, such as {location.name}/*.csv.",
-                    file=location.name,
+                    f"{name} is a folder.",
+                    fix=f"name the files in it, such as {name}/*.csv.",
+                    file=name,
                 )
             return status.st_size, status.st_mtime
-        filesystem, path = fsspec.core.url_to_fs(location.url)
+        filesystem, path = fsspec.core.url_to_fs(url)
         return int(filesystem.info(path)["size"] or 0), None
     except OSError as error:
         raise InputError(
-            f"{location.name} cannot be read: {error.strerror or error}.",
+            f"{name} cannot be read: {error.strerror or error}.",
             fix="mend the path or its permissions.",
-            file=location.name,
+            file=name,
         ) from error
 
 

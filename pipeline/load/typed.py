@@ -40,26 +40,32 @@ def convert_array(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Column
         array: `(rows,)` of any Arrow type.
         missing: The texts that mean missing; by value where the kind is a number.
     """
-    array = plain_array(array)
+    array = _unwrap(array)
     type_ = array.type
     if pa.types.is_null(type_):
         return missing_column(kind, len(array))
-    if _is_binary(type_):
-        return _convert_binary(kind, array, missing)
+    if _is_binary(type_) or not _is_sound(array):
+        return _convert_binary(kind, array.cast(pa.binary()), missing)
     if pa.types.is_string(type_) or pa.types.is_decimal(type_):
         return parse_texts(kind, array.cast(pa.string()), missing)
     if kind == "string":
         return _convert_to_text(array, missing)
     column = _convert_values(kind, array)
-    if kind in ("float", "int"):
-        states = np.zeros(len(array), np.uint8) if column.states is None else column.states
-        mark_missing_values(column.values, states, missing_numbers(missing))
-        column = Column(kind, column.values, states if states.any() else None)
-    return column
+    states = np.zeros(len(array), np.uint8) if column.states is None else column.states
+    mark_missing_values(column.values, states, missing_numbers(kind, tuple(missing)))
+    return Column(kind, column.values, states if states.any() else None)
 
 
 def plain_array(array: pa.Array) -> pa.Array:
-    """Return the array without dictionary, extension type or a layout that few kernels know."""
+    """Return the array without dictionary, extension type or a layout that few kernels know.
+
+    Bytes that are no UTF-8 become backslash escapes where the type is text.
+    """
+    array = _unwrap(array)
+    return array if _is_sound(array) else _decode(array.cast(pa.binary()))
+
+
+def _unwrap(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
@@ -88,6 +94,17 @@ def list_texts(array: pa.Array) -> pa.Array:
         array = array.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.timestamp(type_.unit))
         return pc.binary_join_element_wise(array.cast(pa.string()), "Z", "")
     return array.cast(pa.string())
+
+
+def _is_sound(array: pa.Array) -> bool:
+    """Tell whether an array is not text, or all of it is UTF-8, which Parquet does not ensure."""
+    if not pa.types.is_string(array.type):
+        return True
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _is_binary(type_: pa.DataType) -> bool:
