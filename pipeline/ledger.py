@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
@@ -86,7 +87,7 @@ def check_balance(ledger: Ledger) -> None:
     ]
     equations += [
         ("rows between stages", before.clean, after.read)
-        for before, after in zip(stages[:-1], stages[1:], strict=True)
+        for before, after in pairwise(stages)
     ]
     equations += [
         ("rows read", rows["read"], rows["clean"] + rows["quarantined"]),

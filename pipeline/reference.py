@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -36,11 +39,11 @@ def resolve_reference(reference: str, job_folder: Path, *, setting: str) -> Any:
     """Return the object that `module:attribute` names.
 
     The first folder of `search_folders` that holds the module's file wins; the file is loaded by
-    its path, so a module of the same name elsewhere never takes its place. What the module raises
-    while it is imported passes through untouched: it is the user's own error.
+    its path, so a module of the same name elsewhere never takes its place.
 
     Raises:
-        BadReference: The form is wrong, the module has no file, or it lacks the attribute.
+        BadReference: The form is wrong, the module has no file, raises while it is imported, or
+            lacks the attribute.
     """
     module_name, _, attribute = reference.partition(":")
     if not _is_dotted_name(module_name) or not _is_dotted_name(attribute):
@@ -86,16 +89,67 @@ def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleTy
         raise BadReference(f"{setting}: {file} cannot be loaded as a module.", setting=setting)
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique_name] = module
-    root = str(file.parents[module_name.count(".")])
-    sys.path.insert(0, root)  # the module's own imports resolve beside it
+    root = file.parents[module_name.count(".") + (file.name == "__init__.py")]
     try:
-        spec.loader.exec_module(module)
-    except BaseException:
+        with _imports_from(root):
+            spec.loader.exec_module(module)
+    except BaseException as error:
         del sys.modules[unique_name]
-        raise
-    finally:
-        sys.path.remove(root)
+        if not isinstance(error, Exception):
+            raise
+        raise _failed_import(error, file, root, setting) from error
     return module
+
+
+# What the modules of each folder imported from it, by name.
+_IMPORTED: dict[Path, dict[str, ModuleType]] = {}
+
+
+@contextmanager
+def _imports_from(root: Path) -> Iterator[None]:
+    """Let a module's own imports resolve in `root`, and in no folder of an earlier job."""
+    for modules in _IMPORTED.values():
+        for name, module in modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+    foreign = {name.partition(".")[0] for name in sys.modules}
+    own = _IMPORTED.setdefault(root, {})
+    sys.modules.update(own)
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] not in foreign and _lies_in(root, name, module):
+                own[name] = module
+
+
+def _lies_in(root: Path, name: str, module: ModuleType) -> bool:
+    place = root.joinpath(*name.split("."))
+    file = getattr(module, "__file__", None)
+    if file is None:  # a folder without __init__.py
+        return place.is_dir()
+    return Path(file) in (place.with_suffix(".py"), place / "__init__.py")
+
+
+def _failed_import(error: Exception, file: Path, root: Path, setting: str) -> BadReference:
+    """Name the last line of the user's own files on the way to the error."""
+    place, line = str(file), None
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).is_relative_to(root) and "site-packages" not in frame.filename:
+            place, line = frame.filename, frame.lineno
+    if isinstance(error, SyntaxError) and error.filename:
+        place, line = error.filename, error.lineno
+    reason = (str(error).splitlines() or [""])[0].rstrip(".")
+    return BadReference(
+        f"{setting}: {place}, line {line}: {type(error).__name__}: {reason}.",
+        fix="correct that file, which is imported for this setting.",
+        setting=setting,
+        file=place,
+        line=line,
+        error=type(error).__name__,
+    )
 
 
 def _read_attribute(module: ModuleType, attribute: str, reference: str, setting: str) -> Any:
@@ -106,13 +160,19 @@ def _read_attribute(module: ModuleType, attribute: str, reference: str, setting:
             near = get_close_matches(name, public, n=1)
             raise BadReference(
                 f"{setting} = {reference!r}: {module.__file__} has no {name!r}.",
-                fix=f"did you mean {near[0]!r}?" if near else f"it has {', '.join(public[:10])}.",
+                fix=_suggest(near, public),
                 setting=setting,
                 reference=reference,
                 attribute=name,
             )
         found = getattr(found, name)
     return found
+
+
+def _suggest(near: list[str], public: list[str]) -> str:
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"it has {', '.join(public[:10])}." if public else "write it there; the module is empty."
 
 
 def _is_dotted_name(text: str) -> bool:

@@ -44,8 +44,8 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
         _print(console, f'Fix: add "{column}" to data.ignore.')
     _show_ledger(console, ledger)
     if ledger.rows["quarantined"]:
-        _print(console, f"quarantine  {result.out / 'quarantine'}  each row with its reasons")
-    _print(console, f"dataset     {result.out}  fingerprint {result.manifest.fingerprint}")
+        _print(console, f"quarantine  {_near(result.out / 'quarantine')}  each row with its reasons")
+    _print(console, f"dataset     {_near(result.out)}  fingerprint {result.manifest.fingerprint}")
     if result.training is not None:
         _show_training(console, result.training)
 
@@ -139,7 +139,13 @@ def _show_training(console: Console, result: TrainResult) -> None:
         f"the constant's {_rounded(result.baseline)}; "
         f"{result.num_nonfinite:,} of {result.num_weights:,} weights are not finite",
     )
-    _print(console, f"run         {result.run}  {result.num_incidents:,} incidents")
+    _print(console, f"run         {_near(result.run)}  {result.num_incidents:,} incidents")
+
+
+def _near(path: Path) -> Path:
+    """Return a path as seen from the working directory, where it lies beneath it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _rounded(value: float) -> str:

@@ -66,7 +66,9 @@ def test_a_noun_imports_the_nouns_above_it_alone(noun: str) -> None:
 
 
 def test_every_module_has_its_place() -> None:
-    present = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    present = {
+        p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert present - {"__init__"} == {*NOUNS, *ROOMS}
 
 
@@ -81,7 +83,9 @@ def test_only_validate_imports_pandera() -> None:
 
 def loaded_by(code: str) -> set[str]:
     """Return which heavy modules a fresh process has loaded after running the code."""
-    report = f"{code}\nimport sys; print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
+    report = (
+        f"{code}\nimport sys; print(*(m for m in {HEAVY!r} if m in sys.modules), file=sys.stderr)"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", report], capture_output=True, text=True, check=False, cwd=ROOT
     )

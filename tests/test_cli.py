@@ -89,7 +89,11 @@ def test_a_wrong_schema_reference_is_told_in_each_of_its_ways(
 
 @pytest.mark.parametrize(
     ("schema", "part"),
-    [("import nowhere_at_all\n", "nowhere_at_all"), ("def (\n", "SyntaxError"), ("1 / 0\n", "ZeroDivisionError")],
+    [
+        ("import nowhere_at_all\n", "nowhere_at_all"),
+        ("def (\n", "SyntaxError"),
+        ("1 / 0\n", "ZeroDivisionError"),
+    ],
 )
 def test_an_error_in_the_users_own_module_is_named_as_theirs(
     nanproof: Command, make_job: MakeJob, schema: str, part: str
@@ -129,7 +133,10 @@ def test_a_missing_file_is_named(nanproof: Command, make_job: MakeJob, tmp_path:
 BAD_DATA = {
     "header only": (HEADER, ["no row"]),
     "no row that is good": (HEADER + "1,1,red,7\n" * 30, ["quarantined", "label isin 30"]),
-    "too many dropped": (HEADER + make_rows(80) + "1,1,red,7\n" * 20, ["20 of 100", "max_dropped_ratio"]),
+    "too many dropped": (
+        HEADER + make_rows(80) + "1,1,red,7\n" * 20,
+        ["20 of 100", "max_dropped_ratio"],
+    ),
     "a column without a valid cell": (
         HEADER + "".join(f"x,{i},red,{i % 2}\n" for i in range(99)),
         ["'size'", "no valid cell"],

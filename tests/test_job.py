@@ -157,9 +157,7 @@ def test_a_missing_setting_is_named(settings: dict[str, Any], where: str) -> Non
         ({"train": 0, "validation": 1, "test": 0}, "train is 0"),
     ],
 )
-def test_splits_must_sum_to_one_and_hold_a_train_share(
-    shares: dict[str, float], says: str
-) -> None:
+def test_splits_must_sum_to_one_and_hold_a_train_share(shares: dict[str, float], says: str) -> None:
     assert says in refusal_of(split=shares).message
 
 

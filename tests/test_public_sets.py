@@ -126,14 +126,18 @@ SETS: dict[str, tuple[str, str, Callable[[Path], Expected]]] = {
 }
 
 
-def read_with_tensorflow_alone(out: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+def read_with_tensorflow_alone(
+    out: Path, manifest: dict[str, Any]
+) -> dict[str, np.ndarray[Any, Any]]:
     """Read every TFRecord shard by parse_example from the manifest's plain JSON."""
     spec = manifest["spec"]
     dtypes = {f["name"]: f["dtype"] for f in spec["features"]}
     dtypes[spec["label"]["name"]] = "int64" if spec["label"]["classes"] else "float32"
     dtypes["row_id"] = "int64"
     features = {n: tf.io.FixedLenFeature([], tf.as_dtype(d)) for n, d in dtypes.items()}
-    files = [str(out / s["tfrecord"]["path"]) for p in manifest["splits"].values() for s in p["shards"]]
+    files = [
+        str(out / s["tfrecord"]["path"]) for p in manifest["splits"].values() for s in p["shards"]
+    ]
     records = tf.data.TFRecordDataset(files).batch(manifest["rows"]["clean"])
     (batch,) = records.map(lambda records: tf.io.parse_example(records, features))
     return {name: values.numpy() for name, values in batch.items()}

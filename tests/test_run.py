@@ -20,7 +20,9 @@ NOT_BYTES = ("manifest.json", ".lock")
 
 
 def read_split(out: Path, *splits: str) -> pd.DataFrame:
-    files = [f for s in splits or ("train", "validation", "test") for f in (out / s).glob("*.parquet")]
+    files = [
+        f for s in splits or ("train", "validation", "test") for f in (out / s).glob("*.parquet")
+    ]
     return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
 
 
@@ -161,7 +163,9 @@ def test_running_again_replaces_the_generation_and_keeps_nothing_of_the_old(
 
 FORMATS = {
     "gzip": lambda raw, text: (raw / "a.csv.gz").write_bytes(gzip.compress(text.encode())),
-    "parquet": lambda raw, text: pd.read_csv(pd.io.common.StringIO(text)).to_parquet(raw / "a.parquet"),
+    "parquet": lambda raw, text: pd.read_csv(pd.io.common.StringIO(text)).to_parquet(
+        raw / "a.parquet"
+    ),
     "jsonl": lambda raw, text: pd.read_csv(pd.io.common.StringIO(text)).to_json(
         raw / "a.jsonl", orient="records", lines=True
     ),
@@ -254,7 +258,11 @@ def test_a_row_with_too_many_broken_cells_goes(make_job: MakeJob, tmp_path: Path
 
 
 def test_carried_columns_come_along_and_are_no_features(make_job: MakeJob, tmp_path: Path) -> None:
-    text = "note," + HEADER + "".join(f"n{i},{row}\n" for i, row in enumerate(make_rows(50).splitlines()))
+    text = (
+        "note,"
+        + HEADER
+        + "".join(f"n{i},{row}\n" for i, row in enumerate(make_rows(50).splitlines()))
+    )
     result = run_job(make_job(text), out=tmp_path / "out", until="shards")
     assert "note" not in {feature.name for feature in result.manifest.spec.features}
     table = read_split(tmp_path / "out").set_index("row_id")
@@ -268,7 +276,9 @@ Table = pa.DataFrameSchema({name: pa.Column(float) for name in ("a", "w", "label
 """
     rows = "".join(f"{i},{1 if i else -1},{i / 7}\n" for i in range(80))
     job = JOB.replace("[train]", 'weight = "w"\n[train]')
-    result = run_job(make_job("a,w,label\n" + rows, job, schema), out=tmp_path / "o", until="shards")
+    result = run_job(
+        make_job("a,w,label\n" + rows, job, schema), out=tmp_path / "o", until="shards"
+    )
     assert result.manifest.spec.label.task == "regression"
     assert result.manifest.spec.weight == "w"
     assert [(q.column, q.rule) for q in result.ledger.quarantined] == [
@@ -296,7 +306,9 @@ def test_a_class_that_the_train_split_never_saw_is_quarantined(
     outside = read_split(out, "test")["colour"].iloc[0]
     run_job(make_job(text + f"1,1,{outside},2\n", job, schema), out=out, until="shards")
     quarantine = read_all(out, "quarantine")
-    assert [[r["rule"] for r in reasons] for reasons in quarantine["_reasons"]] == [["class_unseen"]]
+    assert [[r["rule"] for r in reasons] for reasons in quarantine["_reasons"]] == [
+        ["class_unseen"]
+    ]
     assert quarantine["_row"].tolist() == [402]
 
 

@@ -71,7 +71,9 @@ def test_training_beats_a_constant_and_leaves_a_model_that_plain_keras_loads(out
 def test_the_metric_and_the_baseline_are_those_of_numpy(out: Path) -> None:
     result = train_dataset(out)
     model = keras.models.load_model(result.run / "model.keras")
-    batches = [(model.predict_on_batch(x).argmax(axis=1), y.numpy()) for x, y in read_shards(out, "test")]
+    batches = [
+        (model.predict_on_batch(x).argmax(axis=1), y.numpy()) for x, y in read_shards(out, "test")
+    ]
     predicted, truth = (np.concatenate(part) for part in zip(*batches, strict=True))
     assert result.value == pytest.approx((predicted == truth).mean())
     train = np.concatenate([y.numpy() for _, y in read_shards(out, "train")])
@@ -93,7 +95,9 @@ def test_a_poisoned_shard_is_survived_and_its_row_named(out: Path) -> None:
             writer.write(example.SerializeToString())
     result = train_dataset(out, epochs=1)
     assert result.num_nonfinite == 0
-    (incident,) = [json.loads(line) for line in (result.run / "incidents.jsonl").read_text().splitlines()]
+    (incident,) = [
+        json.loads(line) for line in (result.run / "incidents.jsonl").read_text().splitlines()
+    ]
     row_id = examples[7].features.feature["row_id"].int64_list.value[0]
     assert [(row["row_id"], row["seen"]) for row in incident["rows"]] == [(row_id, "input")]
 
@@ -121,7 +125,7 @@ def test_a_model_that_is_none_is_told(make_job: MakeJob, tmp_path: Path) -> None
 
 
 def test_regression_is_measured_against_the_mean(make_job: MakeJob, tmp_path: Path) -> None:
-    schema = SCHEMA.replace('pa.Column(int, pa.Check.isin([0, 1]))', "pa.Column(float)")
+    schema = SCHEMA.replace("pa.Column(int, pa.Check.isin([0, 1]))", "pa.Column(float)")
     rows = "".join(f"{i % 100},{i},red,{3e5 + 1000 * (i % 100)}\n" for i in range(600))
     job = JOB.replace("epochs = 2", "epochs = 30\nlearning_rate = 0.01")
     result = run_job(make_job(HEADER + rows, job, schema), out=tmp_path / "out").training
@@ -149,7 +153,8 @@ class Table(pa.DataFrameModel):
     label: int = pa.Field(isin=[0, 1])
 """
     rows = "".join(
-        f"2025-03-01T00:{i // 60 % 60:02d}:{i % 60:02d},{2**60 + i},{int(i > 300)}\n" for i in range(600)
+        f"2025-03-01T00:{i // 60 % 60:02d}:{i % 60:02d},{2**60 + i},{int(i > 300)}\n"
+        for i in range(600)
     )
     job = JOB.replace("epochs = 2", "epochs = 20\nlearning_rate = 0.01")
     result = run_job(make_job("at,big,label\n" + rows, job, schema), out=tmp_path / "out")
@@ -160,7 +165,10 @@ class Table(pa.DataFrameModel):
 def test_a_spent_budget_ends_with_its_own_error_and_leaves_the_dataset(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
-    job = make_job(job=JOB + 'model = "mine:build"\nmax_skipped_in_a_row = 2\nepochs = 9\n'.replace("epochs = 9\n", ""))
+    job = make_job(
+        job=JOB
+        + 'model = "mine:build"\nmax_skipped_in_a_row = 2\nepochs = 9\n'.replace("epochs = 9\n", "")
+    )
     (job.parent / "mine.py").write_text(
         "import keras\n"
         "def build(spec):\n"

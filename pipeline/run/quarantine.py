@@ -98,8 +98,10 @@ def _gather_reasons(task: QuarantineTask) -> pa.Table | None:
         return None
     # A row that was to be repaired and goes after all breaks what it broke at the scan, too.
     for stem in task.spills:
-        for batch in read_bins(stem.with_suffix(".broken")):
-            parts.append(_take(batch, np.isin(to_numpy(batch.column("row_id")), rejected)))
+        parts += [
+            _take(batch, np.isin(to_numpy(batch.column("row_id")), rejected))
+            for batch in read_bins(stem.with_suffix(".broken"))
+        ]
     table = pa.Table.from_batches(parts)
     keys = zip(*(table.column(n).to_pylist() for n in ("row_id", "column", "rule")), strict=True)
     first_places = list({key: place for place, key in reversed(list(enumerate(keys)))}.values())
