@@ -86,8 +86,7 @@ def check_balance(ledger: Ledger) -> None:
         for name, stage in ledger.stages.items()
     ]
     equations += [
-        ("rows between stages", before.clean, after.read)
-        for before, after in pairwise(stages)
+        ("rows between stages", before.clean, after.read) for before, after in pairwise(stages)
     ]
     equations += [
         ("rows read", rows["read"], rows["clean"] + rows["quarantined"]),

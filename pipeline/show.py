@@ -44,7 +44,9 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
         _print(console, f'Fix: add "{column}" to data.ignore.')
     _show_ledger(console, ledger)
     if ledger.rows["quarantined"]:
-        _print(console, f"quarantine  {_near(result.out / 'quarantine')}  each row with its reasons")
+        _print(
+            console, f"quarantine  {_near(result.out / 'quarantine')}  each row with its reasons"
+        )
     _print(console, f"dataset     {_near(result.out)}  fingerprint {result.manifest.fingerprint}")
     if result.training is not None:
         _show_training(console, result.training)

@@ -130,7 +130,9 @@ def nested() -> dict[str, pa.Array]:
         "list": pa.array([[1, 2], [1, 3], None, [1, 2]]),
         "struct": pa.array([{"a": 1}, {"a": 2}, None, {"a": 1}]),
         "bytes": pa.array([b"\xff\x00", b"\xfe", None, b"\xff\x00"]),
-        "map": pa.array([[("k", 1)], [("k", 2)], None, [("k", 1)]], pa.map_(pa.string(), pa.int64())),
+        "map": pa.array(
+            [[("k", 1)], [("k", 2)], None, [("k", 1)]], pa.map_(pa.string(), pa.int64())
+        ),
         "codes": pa.array(["a", "b", None, "a"]).dictionary_encode(),
         "time": pa.array([1, 2, None, 1], pa.timestamp("us", "UTC")),
         "half": pa.array([1.5, 2.5, None, 1.5], pa.float16()),
@@ -208,7 +210,14 @@ def test_buckets_are_about_equal() -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "buckets"),
-    [([], 1), ([0], 1), ([33_554_431], 1), ([33_554_432], 1), ([67_108_864], 2), ([40 << 20] * 8, 10)],
+    [
+        ([], 1),
+        ([0], 1),
+        ([33_554_431], 1),
+        ([33_554_432], 1),
+        ([67_108_864], 2),
+        ([40 << 20] * 8, 10),
+    ],
 )
 def test_there_is_a_bucket_for_every_32_mebibytes(sizes: list[int], buckets: int) -> None:
     assert count_buckets(sizes) == buckets

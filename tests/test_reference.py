@@ -43,9 +43,7 @@ def refusal_of(reference: str, folder: Path) -> BadReference:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "reference", ["", "rules", "rules:", ":Table", "a b:c", "a:b:c", "../x:y"]
-)
+@pytest.mark.parametrize("reference", ["", "rules", "rules:", ":Table", "a b:c", "a:b:c", "../x:y"])
 def test_a_wrong_form_shows_the_right_one(project: Path, reference: str) -> None:
     write(project / "rules.py", "Table = 1")
     error = refusal_of(reference, project)
