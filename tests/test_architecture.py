@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, make_rows, HEADER, JOB, SCHEMA
+from tests.conftest import HEADER, JOB, ROOT, SCHEMA, make_rows
 
 PACKAGE = ROOT / "pipeline"
 # What every room may use: the shared nouns, in the order in which they build on each other.

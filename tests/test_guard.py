@@ -41,10 +41,13 @@ def test_bad_rows_are_named_by_the_ids_that_travel_with_the_features(ids: Any) -
     x[13, 0], y[22] = np.nan, np.inf
     model, features = with_row_ids(x, ids)
     guarded(model).compile("sgd", "mse")
-    model.fit(features, y, batch_size=8, shuffle=False, verbose=0, validation_data=(features, y))
+    batches = tf.data.Dataset.from_tensor_slices((features, y)).batch(
+        8
+    )  # arrays of text are refused
+    model.fit(batches, shuffle=False, verbose=0, validation_data=batches)
     found = [(i.step, r.position, r.row_id, r.seen) for i in model.guard.incidents for r in i.rows]
     assert found == [(1, 5, ids[13], "input"), (2, 6, ids[22], "label")]
-    assert model.predict(features, verbose=0).shape == (24, 1)
+    assert model.predict(batches, verbose=0).shape == (24, 1)
 
 
 def test_an_incident_says_when_where_and_what_was_done(tmp_path: Path) -> None:
@@ -85,7 +88,7 @@ def test_an_epoch_without_a_sound_row_stops_training_rather_than_show_a_loss_of_
     x, y = data()
     model = guarded(net(), max_rollbacks=1)
     model.compile("sgd", "mse")
-    with pytest.raises(GuardBudgetSpent, match="100.0% of the rows") as caught:
+    with pytest.raises(GuardBudgetSpent, match=r"100\.0% of the rows") as caught:
         model.fit(x * np.nan, y, batch_size=8, epochs=9, verbose=0)
     assert np.isnan(model.history.history["loss"]).all()
     assert model.guard.rollbacks == 1
@@ -104,22 +107,24 @@ def test_too_many_skipped_in_a_row_stop_training_within_an_epoch() -> None:
 def test_a_rate_that_explodes_is_cut_until_training_holds() -> None:
     x, y = data(64)
     model = guarded(net(), max_skipped_in_a_row=3, max_skipped_ratio=1.0, max_rollbacks=4)
-    model.compile(keras.optimizers.SGD(1e4, momentum=0.9), "mse")
-    history = model.fit(100 * x, y, batch_size=4, epochs=6, verbose=0).history
+    model.compile(keras.optimizers.SGD(1e3), "mse")
+    history = model.fit(x, y, batch_size=4, epochs=12, verbose=0).history
     assert model.guard.rollbacks > 0
-    assert float(model.optimizer.learning_rate) == pytest.approx(1e4 * 0.1**model.guard.rollbacks)
-    assert np.isfinite(history["loss"]).all() and history["skipped_steps"][-1] == 0.0
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e3 * 0.1**model.guard.rollbacks)
+    assert np.isfinite(history["loss"]).all()
+    assert history["skipped_steps"][-1] == 0.0
 
 
 def test_a_schedule_is_cut_as_a_whole_and_survives_saving(tmp_path: Path) -> None:
     x, y = data(64)
     model = guarded(net(), max_skipped_in_a_row=3, max_skipped_ratio=1.0, max_rollbacks=4)
-    schedule = keras.optimizers.schedules.ExponentialDecay(1e4, 100, 0.99)
-    model.compile(keras.optimizers.SGD(schedule, momentum=0.9), "mse")
-    model.fit(100 * x, y, batch_size=4, epochs=6, verbose=0)
+    schedule = keras.optimizers.schedules.ExponentialDecay(1e3, 1000, 0.99)
+    model.compile(keras.optimizers.SGD(schedule), "mse")
+    model.fit(x, y, batch_size=4, epochs=12, verbose=0)
+    assert model.guard.rollbacks > 0
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    expected = 1e4 * 0.1**model.guard.rollbacks
+    expected = 1e3 * 0.1**model.guard.rollbacks
     assert float(loaded.optimizer.learning_rate) == pytest.approx(expected, rel=0.1)
 
 
@@ -138,7 +143,8 @@ def test_a_guarded_model_keeps_its_kind_and_its_weights() -> None:
     model = net()
     weights = [variable.path for variable in model.variables]
     assert guarded(model) is model
-    assert isinstance(model, keras.Sequential) and type(model).__name__ == "Sequential"
+    assert isinstance(model, keras.Sequential)
+    assert type(model).__name__ == "Sequential"
     assert [variable.path for variable in model.variables] == weights
     assert guarded(model, strict=True).guard.settings.strict
 
@@ -155,12 +161,13 @@ def test_the_loss_scale_does_not_sink_under_bad_rows(compiled: Any) -> None:
     keras.utils.set_random_seed(0)
     parts = [layers.Dense(4, activation="relu", dtype="mixed_float16")]
     model = keras.Sequential([keras.Input((2,)), *parts, layers.Dense(1, dtype="float32")])
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01))
+    # Low enough that no sound row overflows float16.
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=256.0)
     x, y = data()
     x[::2, 0] = np.nan
     model.compile(optimizer, "mse", **compiled)
     guarded(model, max_skipped_ratio=1.0).fit(x, y, batch_size=4, epochs=4, verbose=0)
-    assert float(optimizer.dynamic_scale) == 2.0**15
+    assert float(optimizer.dynamic_scale) == 256.0
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 

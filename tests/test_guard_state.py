@@ -78,6 +78,9 @@ def test_a_fault_in_the_data_leaves_the_state_finite_and_is_named(
     )
     assert_state_is_finite(model)
     assert np.isfinite(history.history["loss"]).all()
+    if fault == "huge input" and activation == "tanh":  # which saturates: nothing overflows
+        assert model.guard.incidents == []
+        return
     assert [incident.step for incident in model.guard.incidents] == [1, 5]
     if fault != "huge input" and fault != "all rows of a batch":
         assert [row.position for row in model.guard.incidents[0].rows] == [2]
@@ -104,11 +107,11 @@ def test_a_step_that_is_skipped_changes_nothing_at_all() -> None:
     model.compile("adam", "mse", metrics=["mae"])
     model.train_on_batch(x, y)
     variables = [*model.variables, *model.optimizer.variables]
-    before = [np.array(v) for v in variables]
+    before = [np.array(v.numpy()) for v in variables]
     x[:, 1] = np.nan
     model.train_on_batch(x, y)
     for old, variable in zip(before, variables, strict=True):
-        np.testing.assert_array_equal(old, variable)
+        np.testing.assert_array_equal(old, variable.numpy())
 
 
 def test_an_infinite_rate_changes_nothing_and_is_named() -> None:

@@ -44,7 +44,16 @@ def guarded(
     Under a distribution strategy the gradient is the mean of the replicas' means.
 
     Args:
-        model: Any Keras model, compiled or not yet. See `GuardSettings` for the other arguments.
+        model: Any Keras model, compiled or not yet.
+        strict: As the others, described in `GuardSettings`.
+        max_gradient_norm: Likewise.
+        max_skipped_in_a_row: Likewise.
+        max_skipped_ratio: Likewise.
+        max_rollbacks: Likewise.
+        rollback_rate_factor: Likewise.
+        look_every_steps: Likewise.
+        incidents_path: Likewise.
+        row_id: Likewise.
 
     Returns:
         The same model.
@@ -149,7 +158,8 @@ def _refuse_what_cannot_be_guarded(model: Any, settings: GuardSettings) -> None:
             "take that back. Make it a weight with add_weight.",
             stacklevel=3,
         )
-    if settings.row_id in (getattr(model, "input_names", None) or ()):
+    inputs = getattr(model, "inputs", None) or ()
+    if settings.row_id in [tensor.name for tensor in inputs]:
         raise SettingsError(
             f"{name} has an input named {settings.row_id!r}, which is the key of the row ids.",
             fix="rename the input, or give guarded another row_id.",

@@ -25,11 +25,15 @@ class Snapshots:
         self._taken: list[Values] = []
 
     def take(self, *, keep: bool) -> str | None:
-        """Look at the state: keep a copy if it is finite, or name the first variable that is not."""
+        """Look at the state: keep a copy if it is finite, or name a variable that is not.
+
+        The rate is no state: a step looks at it before it is used.
+        """
+        rate = getattr(self._model.optimizer, "_learning_rate", None)
         variables = self._variables()
         values = [np.asarray(variable.value) for variable in variables]
         for variable, value in zip(variables, values, strict=True):
-            if not _is_finite(value):
+            if variable is not rate and not _is_finite(value):
                 return str(variable.path)
         if not keep:
             return None
