@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline.arrow import is_valid, to_numpy
+from pipeline.arrow import is_valid, strings, to_numpy
 from pipeline.batch import MISSING, NAN, TYPE, Column
 
 Hashes = npt.NDArray[np.uint64]
@@ -95,7 +95,9 @@ def _hash_arrow(values: Any, key: int) -> tuple[Hashes, npt.NDArray[np.bool_] | 
     """Hash each distinct text once; other types by their text."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if not pa.types.is_string(values.type):
+    if pa.types.is_nested(values.type):
+        values = strings([None if c is None else repr(c) for c in values.to_pylist()])
+    elif not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
         values = pc.cast(values, pa.string())
     encoded = pc.dictionary_encode(values)
     words = encoded.dictionary.cast(pa.binary()).to_pylist()

@@ -172,9 +172,9 @@ def test_a_slice_hashes_as_its_cells_do() -> None:
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:
-    assert derive_key(7, "split") == 0x76ED6C8A4E2E7A6B
+    assert derive_key(7, "split") == 0x594C52E297B99093
     columns = {"x": floats([1.5]), "w": texts(["ä"])}
-    assert hash_cells(columns, 1, 1).tolist() == [0]
+    assert hash_cells(columns, 1, 1).tolist() == [12280858890511921956]
 
 
 def test_the_split_says_nothing_of_the_order() -> None:
@@ -238,7 +238,8 @@ def test_a_plan_of_shards_covers_every_row_once_and_leaves_no_shard_empty(
         covered[SPLITS.index(group.split), stretch] += 1
         assert group.rows == table[SPLITS.index(group.split), stretch].sum()
         assert 1 <= group.num_shards <= group.rows
-        assert group.last_bucket == group.first_bucket or group.rows <= aim
+        filled = (table[SPLITS.index(group.split), stretch] > 0).sum()
+        assert filled == 1 or group.rows <= aim
     assert (covered <= 1).all()
     assert (covered[table > 0] == 1).all()
 
