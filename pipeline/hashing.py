@@ -108,3 +108,12 @@ def _hash_arrow(values: Any, key: int) -> tuple[Hashes, npt.NDArray[np.bool_] | 
         indices = np.where(valid, indices, 0)
     hashed: Hashes = np.array([*digests, 0], np.uint64)[indices]
     return hashed, valid
+
+
+def _as_text(values: pa.Array) -> pa.Array:
+    types = pa.types
+    if types.is_nested(values.type):
+        return strings([None if cell is None else repr(cell) for cell in values.to_pylist()])
+    if types.is_binary(values.type) or types.is_large_binary(values.type):  # of any bytes
+        return values
+    return pc.cast(values, pa.string())
