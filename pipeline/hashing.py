@@ -95,11 +95,7 @@ def _hash_arrow(values: Any, key: int) -> tuple[Hashes, npt.NDArray[np.bool_] | 
     """Hash each distinct text once; other types by their text."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if pa.types.is_nested(values.type):
-        values = strings([None if c is None else repr(c) for c in values.to_pylist()])
-    elif not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
-        values = pc.cast(values, pa.string())
-    encoded = pc.dictionary_encode(values)
+    encoded = pc.dictionary_encode(_as_text(values))
     words = encoded.dictionary.cast(pa.binary()).to_pylist()
     digests = [xxhash.xxh3_64_intdigest(word, key) for word in words]
     valid = is_valid(encoded.indices)
@@ -111,9 +107,9 @@ def _hash_arrow(values: Any, key: int) -> tuple[Hashes, npt.NDArray[np.bool_] | 
 
 
 def _as_text(values: pa.Array) -> pa.Array:
-    types = pa.types
-    if types.is_nested(values.type):
+    types, of = pa.types, values.type
+    if types.is_nested(of):
         return strings([None if cell is None else repr(cell) for cell in values.to_pylist()])
-    if types.is_binary(values.type) or types.is_large_binary(values.type):  # of any bytes
-        return values
-    return pc.cast(values, pa.string())
+    if types.is_binary(of) or types.is_large_binary(of) or types.is_fixed_size_binary(of):
+        return pc.cast(values, pa.binary())  # of any bytes
+    return values if types.is_string(of) else pc.cast(values, pa.string())

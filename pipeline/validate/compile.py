@@ -211,8 +211,9 @@ def _plain_statistics(kernel: str, kind: Kind, given: dict[str, Any]) -> dict[st
         if any(item is None for item in values):
             return None
         plain[key] = tuple(values) if listed else values[0]
-    if kernel in ("isin", "notin") and kind == "int":
-        plain = {key: _whole(values) for key, values in plain.items()}
+    if kernel in ("isin", "notin") and kind in ("int", "float"):
+        exact = _whole if kind == "int" else _exact_floats
+        plain = {key: exact(values) for key, values in plain.items()}
     return plain
 
 
@@ -245,6 +246,11 @@ def _whole(values: tuple[Any, ...]) -> tuple[int, ...]:
     """No integer equals 1.5."""
     whole = [int(value) for value in values if float(value).is_integer()]
     return tuple(value for value in whole if -(2**63) <= value < 2**63)
+
+
+def _exact_floats(values: tuple[Any, ...]) -> tuple[float, ...]:
+    """No float64 equals 2**53 + 1, and numpy would round it to one."""
+    return tuple(float(value) for value in values if float(value) == value)
 
 
 def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:

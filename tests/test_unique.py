@@ -1,0 +1,125 @@
+"""A key's second occurrence is found wherever it stands; pandas is the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.arrow import strings
+from pipeline.batch import INF, MISSING, NAN, OK, TYPE, Batch, Column
+from pipeline.schema import ColumnSchema, Schema
+from pipeline.unique import find_duplicates, list_keys, spill_keys
+
+KEEP = {"all": False, "exclude_first": "first", "exclude_last": "last"}
+NUM_BUCKETS = 3
+
+
+def schema_of(*, nullable: bool = True, **rules: Any) -> Schema:
+    columns = (
+        ColumnSchema("a", "int", "int64", nullable=nullable, unique=rules.pop("single", False)),
+        ColumnSchema("b", "string", "str", nullable=nullable),
+        ColumnSchema("c", "float", "float64", nullable=nullable),
+    )
+    return Schema("table", columns, **rules)
+
+
+def column(kind: Any, cells: Sequence[Any]) -> Column:
+    states = np.array([MISSING if cell is None else OK for cell in cells], np.uint8)
+    if kind == "string":
+        return Column(kind, strings(cells), states)
+    blank: Any = 0 if kind == "int" else np.nan
+    values = [blank if cell is None else cell for cell in cells]
+    return Column(kind, np.array(values, np.int64 if kind == "int" else float), states)
+
+
+def batch_of(rows: Sequence[tuple[Any, Any, Any]], first_id: int) -> Batch:
+    cells = list(zip(*rows, strict=True)) or [(), (), ()]
+    kinds = {"a": "int", "b": "string", "c": "float"}
+    return Batch(
+        source="x.csv",
+        row_ids=np.arange(first_id, first_id + len(rows), dtype=np.int64),
+        rows=np.arange(len(rows), dtype=np.int64),
+        columns={n: column(k, c) for (n, k), c in zip(kinds.items(), cells, strict=True)},
+        carried=pa.table({}),
+        read_texts=lambda positions: {},
+    )
+
+
+def find(batches: Sequence[Batch], schema: Schema, folder: Path, key: int = 0) -> list[int]:
+    paths = []
+    for index, batch in enumerate(batches):
+        paths.append(folder / f"{index}.keys")
+        spill_keys(paths[-1], batch, schema, 7, NUM_BUCKETS)
+    return find_duplicates(paths, key, NUM_BUCKETS, schema.report_duplicates).tolist()
+
+
+ROWS = st.tuples(
+    st.sampled_from([None, 0, 1, 2**62]),
+    st.sampled_from([None, "", "x", "ü"]),
+    st.sampled_from([None, 0.0, -0.0, 1.5]),
+)
+
+
+@settings(deadline=None)
+@given(
+    parts=st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=4),
+    report=st.sampled_from(list(KEEP)),
+    key=st.sampled_from([("a",), ("b",), ("b", "c"), ("a", "b", "c")]),
+)
+def test_duplicates_across_batches_and_buckets_are_those_of_pandas(
+    parts: list[list[tuple[Any, Any, Any]]], report: str, key: tuple[str, ...]
+) -> None:
+    starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+    batches = [batch_of(part, start) for part, start in zip(parts, starts)]
+    frame = pd.DataFrame([row for part in parts for row in part], columns=list("abc"), dtype=object)
+    expected = frame.duplicated(list(key), keep=KEEP[report])  # type: ignore[arg-type]
+    schema = schema_of(unique=(key,), report_duplicates=report)
+    with TemporaryDirectory() as folder:
+        assert find(batches, schema, Path(folder)) == np.flatnonzero(expected).tolist()
+
+
+def test_first_and_last_are_told_by_the_row_id_and_not_by_the_batch_order(tmp_path: Path) -> None:
+    late, early = batch_of([(5, "x", 1.0)], 100), batch_of([(5, "y", 2.0)], 3)
+    schema = schema_of(single=True, report_duplicates="exclude_first")
+    assert find([late, early], schema, tmp_path) == [100]
+
+
+def test_single_columns_come_before_sets_and_each_key_is_judged_alone(tmp_path: Path) -> None:
+    schema = schema_of(single=True, unique=(("b", "c"), ("a", "c")))
+    assert list_keys(schema) == (("a",), ("b", "c"), ("a", "c"))
+    batch = batch_of([(1, "x", 1.0), (1, "x", 2.0), (2, "x", 2.0), (1, "z", 2.0)], 0)
+    found = [find([batch], schema, tmp_path, key) for key in range(3)]
+    assert found == [[0, 1, 3], [1, 2], [1, 3]]
+
+
+@pytest.mark.parametrize("blank", [(None, "x", 1.0), (1, None, 1.0), (1, "x", None)])
+def test_a_blank_is_a_value_where_the_schema_allows_it_and_else_no_key(
+    tmp_path: Path, blank: tuple[Any, Any, Any]
+) -> None:
+    batch = batch_of([blank, (3, "y", 3.0), blank], 0)
+    key = (("a", "b", "c"),)
+    assert find([batch], schema_of(unique=key), tmp_path) == [0, 2]
+    assert find([batch], schema_of(unique=key, nullable=False), tmp_path) == []
+
+
+@pytest.mark.parametrize("state", [TYPE, INF, NAN])
+def test_a_broken_cell_has_its_own_reason_and_is_no_key(tmp_path: Path, state: int) -> None:
+    batch = batch_of([(1, "x", 1.0), (1, "x", 1.0)], 0)
+    states = np.array([state, state], np.uint8)
+    columns = {**batch.columns, "a": Column("int", np.zeros(2, np.int64), states)}
+    broken = Batch(**{**vars(batch), "columns": columns})
+    assert find([broken], schema_of(single=True, nullable=False), tmp_path) == []
+
+
+def test_no_row_at_all_breaks_nothing(tmp_path: Path) -> None:
+    assert find([batch_of([], 0)], schema_of(single=True), tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
