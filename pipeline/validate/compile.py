@@ -244,13 +244,14 @@ def _microseconds(value: Any) -> int | None:
 
 def _whole(values: tuple[Any, ...]) -> tuple[int, ...]:
     """No integer equals 1.5."""
-    whole = [int(value) for value in values if float(value).is_integer()]
+    whole = [int(value) for value in values if value % 1 == 0]
     return tuple(value for value in whole if -(2**63) <= value < 2**63)
 
 
 def _exact_floats(values: tuple[Any, ...]) -> tuple[float, ...]:
     """No float64 equals 2**53 + 1, and numpy would round it to one."""
-    return tuple(float(value) for value in values if float(value) == value)
+    held = [value for value in values if not isinstance(value, int) or abs(value) < 2**1023]
+    return tuple(float(value) for value in held if float(value) == value)
 
 
 def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
