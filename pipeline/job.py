@@ -176,12 +176,16 @@ def read_job(path: Path | str) -> Job:
         ) from None
     except IsADirectoryError:
         raise SettingsError(
-            f"{path} is a folder.", fix=f"give the job file in it: {path / 'job.toml'}"
+            f"{path} is a folder.", fix=f"give a job file, such as {path / 'job.toml'}."
         ) from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: not UTF-8 text ({error.reason}).", file=str(path)) from None
+        raise SettingsError(
+            f"{path}: not UTF-8 text ({error.reason}).", fix="save it as UTF-8.", file=str(path)
+        ) from None
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}.", file=str(path)) from None
+        raise SettingsError(
+            f"{path}: {error.strerror}.", fix="mend its permissions.", file=str(path)
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
             f"{path}: not valid TOML: {error}.", fix="correct that line.", file=str(path)
@@ -225,10 +229,10 @@ def _explain(error: ValidationError, given: Any, *within: str) -> SettingsError:
         return SettingsError(f"the setting {where!r} is missing.", fix=f"add {where}.", **fields)
     got = repr(first["input"]) if first["type"] != "value_error" else None
     return SettingsError(
-        f"setting {where!r}: {first['msg'].removeprefix('Value error, ')}.",
+        f"setting {where!r}: {first['msg'].removeprefix('Value error, ').replace('valid tuple', 'list')}.",
         expected=None if got is None else "a value that fits",
         got=got,
-        fix=f"correct {where} in the job file.",
+        fix=f"correct {where}.",
         **fields,
     )
 

@@ -152,8 +152,14 @@ def read_manifest(out: Path) -> Manifest:
             fix="run `nanproof run JOB` first, or give the folder that it wrote.",
             file=str(path),
         ) from None
+    except NotADirectoryError:
+        raise UsageError(
+            f"{out} is a file.", fix="give the folder of a published dataset.", file=str(path)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", file=str(path)) from None
+        raise UsageError(
+            f"{path} cannot be read: {error}.", fix="mend it, or run the job again.", file=str(path)
+        ) from None
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

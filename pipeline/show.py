@@ -26,6 +26,7 @@ Examples = Mapping[Key, Sequence["Example"]]
 
 # Wide enough for a path to stand unbroken where the output is no terminal.
 PIPE_WIDTH = 160
+MAX_FILLED_SHOWN = 4
 
 
 def _console() -> Console:
@@ -47,7 +48,7 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
         _print(
             console, f"quarantine  {_near(result.out / 'quarantine')}  each row with its reasons"
         )
-    _print(console, f"dataset     {_near(result.out)}  fingerprint {result.manifest.fingerprint}")
+    _print(console, f"dataset     {_near(result.out)}")
     if result.training is not None:
         _show_training(console, result.training)
 
@@ -129,8 +130,15 @@ def _show_ledger(console: Console, ledger: Ledger) -> None:
     _print(console, f"splits      clean {rows['clean']:,} = {splits.replace(', ', ' + ')}")
     _print(
         console,
-        f"cells       repaired {cells['repaired']:,}, blanks filled {cells['filled']:,}",
+        f"cells       repaired {cells['repaired']:,}, blanks filled {cells['filled']:,}"
+        + _most_filled(ledger),
     )
+
+
+def _most_filled(ledger: Ledger) -> str:
+    filled = [f"{x.column} {x.count:,}" for x in ledger.repaired if x.rule == "fill"]
+    more = ", …" if len(filled) > MAX_FILLED_SHOWN else ""
+    return f" ({', '.join(filled[:MAX_FILLED_SHOWN])}{more})" if filled else ""
 
 
 def _show_training(console: Console, result: TrainResult) -> None:

@@ -131,7 +131,7 @@ def test_a_missing_file_is_named(nanproof: Command, make_job: MakeJob, tmp_path:
 
 
 BAD_DATA = {
-    "header only": (HEADER, ["no row"]),
+    "header only": (HEADER, ["no row was read"]),
     "no row that is good": (HEADER + "1,1,red,7\n" * 30, ["quarantined", "label isin 30"]),
     "too many dropped": (
         HEADER + make_rows(80) + "1,1,red,7\n" * 20,
@@ -217,6 +217,8 @@ def test_check_tells_broken_from_whole_data(nanproof: Command, make_job: MakeJob
         }
     ]
     assert not (job.parent / "out").exists()
+    (job.parent / "raw" / "a.csv").write_text(HEADER)
+    assert_refused(nanproof("check", job, "--workers", 1), 1, "no row was read")
 
 
 def test_values_of_the_data_are_shown_only_when_asked_for(
@@ -248,6 +250,8 @@ def test_verify_passes_a_published_dataset_and_fails_a_spoiled_one(
 def test_a_folder_without_a_dataset_is_told(nanproof: Command, tmp_path: Path) -> None:
     assert_refused(nanproof("verify", tmp_path), 2, "no published dataset", "nanproof run")
     assert_refused(nanproof("train", tmp_path), 2, "no published dataset")
+    (tmp_path / "file").touch()
+    assert_refused(nanproof("verify", tmp_path / "file"), 2, "is a file")
 
 
 def test_misspelled_options_and_commands_are_usage(nanproof: Command, make_job: MakeJob) -> None:

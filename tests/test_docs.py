@@ -24,7 +24,9 @@ def test_the_readmes_session_is_what_the_command_prints(
     nanproof: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.chdir(ROOT)
-    session = next(text for _, text in BLOCKS if text.startswith("$ nanproof run data/weather"))
+    session = next(
+        text for _, text in BLOCKS if text.startswith("$ .venv/bin/nanproof run data/weather")
+    )
     expected = [line for line in session.splitlines()[1:] if not line.startswith(VARYING)]
     ended = nanproof(
         "run", "data/weather/job.toml", "--until", "shards", "--out", f"{tmp_path}/out"

@@ -34,7 +34,6 @@ from pipeline.repair import (
 )
 from pipeline.schema import Check, ColumnSchema
 
-NOWHERE = np.zeros(0, np.int64)
 FINITE = st.floats(-1e6, 1e6)
 
 
@@ -143,14 +142,15 @@ def test_a_constant_takes_the_column_s_type(kind: Any, constant: Any, fill: Any)
 @pytest.mark.parametrize(
     ("kind", "constant"),
     [
+        pytest.param("float", 10**400, id="float beyond all floats"),
         ("float", "a"),
         ("float", True),
         ("float", float("inf")),
         ("float", float("nan")),
-        ("float", 10**400),
         ("int", 1.5),
         ("int", True),
         ("int", 2**63),
+        pytest.param("int", 10**400, id="int beyond all floats"),
         ("int", float("inf")),
         ("bool", 1),
         ("string", 1),
@@ -343,7 +343,9 @@ def test_a_ratio_of_zero_lets_no_repair_pass_and_of_one_every() -> None:
     assert decided(*everything, ratio=1.0)[0] == []
 
 
-def merged(parts: Sequence[Sequence[Any]], kind: Any, points: int, counted: bool = False) -> Summary:
+def merged(
+    parts: Sequence[Sequence[Any]], kind: Any, points: int, counted: bool = False
+) -> Summary:
     made = [summarize(column(kind, p), np.arange(len(p)), counted, points) for p in parts]
     return merge(made, points)
 
@@ -395,7 +397,7 @@ def test_only_the_given_positions_are_summarized() -> None:
     cells = column("float", [1.0, np.nan, 100.0, 3.0], [OK, MISSING, OK, OK])
     found = summarize(cells, np.array([0, 3]), False, 10)
     assert (found.count, found.mean, found.maximum) == (2, 2.0, 3.0)
-    assert summarize(cells, NOWHERE, False, 10) == Summary() or True
+    assert summarize(cells, np.zeros(0, np.int64), False, 10).count == 0
 
 
 def test_booleans_are_counted_and_averaged_as_0_and_1() -> None:
@@ -418,7 +420,7 @@ def test_a_spread_that_float32_loses_is_shifted_in_float64() -> None:
     assert np.unique(values.astype(np.float32)).size == 1
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0], [1e6, 1e6 + 100], [1.7e9, 1.7e9], [0.0]])
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1e5, 1e5 + 100], [1.7e9, 1.7e9], [0.0]])
 def test_a_spread_that_float32_keeps_and_a_constant_are_not_shifted(values: list[float]) -> None:
     assert plan_of("float", values, "median").shift == 0.0
 

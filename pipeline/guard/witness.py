@@ -154,7 +154,7 @@ class Witness:
             got=f"faults first seen in {causes or 'the state'}",
             fix="mend the rows that the incidents name."
             if self.data_alone
-            else "lower the learning rate, or look for the cause with `nanproof diagnose`.",
+            else "lower the learning rate; the incidents say where a fault was first seen.",
             step=step,
             epoch=self.epoch,
             rollbacks=self.rollbacks,

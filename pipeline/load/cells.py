@@ -225,7 +225,7 @@ def _days(dates: pa.Array) -> Values:
     sound = present & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
     months = np.where(sound, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
     first = months.astype("datetime64[D]").astype(np.int64)
-    length = (months + 1).astype("datetime64[D]").astype(np.int64) - first
+    length = (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - first
     sound &= day <= length
     days[sound] = (first + day - 1)[sound]
     return days

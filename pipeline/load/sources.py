@@ -69,7 +69,7 @@ def _expand(pattern: str, folder: Path) -> dict[str, str]:
         return found
     raise InputError(
         f"data.raw: nothing matches {pattern!r} in {folder}.",
-        fix="correct the pattern; it is relative to the job file.",
+        fix="correct the pattern; it is relative to that folder.",
         pattern=pattern,
     )
 

@@ -67,7 +67,7 @@ def decide(
         else:
             for positions in mine:
                 rejected[positions] = True
-    overloaded = broken > max_repaired_ratio * num_features
+    overloaded = broken / max(1, num_features) > max_repaired_ratio  # 0.29 * 100 is below 29
     if not overloaded.any():
         return Decision(rejected, tuple(findings))
     verdict = Finding(None, TOO_MANY_REPAIRS, np.flatnonzero(overloaded))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -174,13 +176,13 @@ def legal_bounds(column: ColumnSchema) -> tuple[int | float | None, int | float 
     """Return the smallest and largest value that the column's range checks let pass."""
     lowers, uppers = [], []
     for check in column.checks:
-        lower, upper = _check_bounds(check, column.kind)
+        lower, upper = _check_bounds(check, column)
         lowers += [] if lower is None else [lower]
         uppers += [] if upper is None else [upper]
     return max(lowers, default=None), min(uppers, default=None)
 
 
-def _check_bounds(check: Check, kind: Kind) -> tuple[Any, Any]:
+def _check_bounds(check: Check, column: ColumnSchema) -> tuple[Any, Any]:
     given: Mapping[str, Any] = check.statistics
     lower, upper = given.get("min_value"), given.get("max_value")
     names = {
@@ -195,16 +197,19 @@ def _check_bounds(check: Check, kind: Kind) -> tuple[Any, Any]:
     if check.kernel not in names:
         return None, None
     low, high, low_closed, high_closed = names[check.kernel]
-    return _inward(low, low_closed, kind, up=True), _inward(high, high_closed, kind, up=False)
+    return _inward(low, low_closed, column, up=True), _inward(high, high_closed, column, up=False)
 
 
-def _inward(bound: Any, closed: bool, kind: Kind, *, up: bool) -> Any:
+def _inward(bound: Any, closed: bool, column: ColumnSchema, *, up: bool) -> Any:
     """Turn an open bound into the nearest legal value, and a fractional one of an int likewise."""
     if bound is None:
         return None
-    if kind == "float":
-        target = np.inf if up else -np.inf
-        return float(bound) if closed else float(np.nextafter(float(bound), target))
+    if column.kind == "float":
+        if closed:
+            return float(bound)
+        with np.errstate(over="ignore"):
+            typed = np.float64(bound).astype(column.dtype)
+        return float(np.nextafter(typed, typed.dtype.type(np.inf if up else -np.inf)))
     whole = int(np.ceil(bound)) if up else int(np.floor(bound))
     if not closed and whole == bound:
         whole += 1 if up else -1
@@ -235,18 +240,8 @@ def _shift(summary: Summary) -> float:
 
 
 def _typed_constant(column: ColumnSchema, value: Value) -> Value:
-    typed: Any = None
-    if column.kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        typed = float(value)
-    elif column.kind == "int" and not isinstance(value, (str, bool)) and float(value).is_integer():
-        typed = int(value)
-    elif (column.kind == "bool" and isinstance(value, bool)) or (
-        column.kind == "string" and isinstance(value, str)
-    ):
-        typed = value
-    elif column.kind == "timestamp" and isinstance(value, str):
-        typed = _timestamp(value)
-    if typed is None or (isinstance(typed, float) and not np.isfinite(typed)):
+    typed = _TYPED[column.kind](value)
+    if typed is None:
         raise SettingsError(
             f"repair constant {value!r} is no {column.kind}, as column {column.name!r} needs.",
             fix=f"correct repair.columns.{column.name}.",
@@ -255,8 +250,33 @@ def _typed_constant(column: ColumnSchema, value: Value) -> Value:
     return typed
 
 
-def _timestamp(text: str) -> int | None:
+def _as_float(value: Value) -> float | None:
+    if isinstance(value, (bool, str)):
+        return None
+    return float(value) if abs(value) <= sys.float_info.max else None
+
+
+def _as_int(value: Value) -> int | None:
+    whole = not isinstance(value, (bool, str)) and -(2**63) <= value < 2**63 and value % 1 == 0
+    return int(value) if whole else None
+
+
+def _as_microseconds(value: Value) -> int | None:
+    """Read ISO 8601; without a zone it is UTC."""
     try:
-        return int(np.datetime64(text, "us").astype(np.int64))
+        stamp = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+    if stamp is None:
+        return None
+    stamp = stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+    return (stamp - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+_TYPED: Mapping[Kind, Callable[[Value], Value | None]] = {
+    "float": _as_float,
+    "int": _as_int,
+    "bool": lambda value: value if isinstance(value, bool) else None,
+    "string": lambda value: value if isinstance(value, str) else None,
+    "timestamp": _as_microseconds,
+}

@@ -12,7 +12,7 @@ from pipeline.engine import open_engine
 from pipeline.job import Job, read_job
 from pipeline.ledger import RuleCounts, add_counts
 from pipeline.run.scan import Example, ScanTask, merge_examples, scan_partition
-from pipeline.run.settle import find_all_duplicates
+from pipeline.run.settle import find_all_duplicates, require_rows
 from pipeline.run.setup import cut_partitions, list_inputs, prepare
 
 Progress = Callable[[str, int, int], None]
@@ -57,6 +57,7 @@ def check_job(
 
     Raises:
         UsageError: A setting, a reference or a file is wrong.
+        NoRowsLeft: The files hold headers alone.
     """
     job = job if isinstance(job, Job) else read_job(job)
     sources = list_inputs(job, raw)
@@ -73,6 +74,7 @@ def check_job(
     broken = add_counts(scan.broken for scan in scans)
     broken.update({(column, "unique"): len(ids) for column, ids in duplicates.by_key})
     rows = sum(scan.read for scan in scans)
+    require_rows(rows)
     return CheckResult(
         rows=rows,
         broken_rows=sum(scan.broken_rows for scan in scans),

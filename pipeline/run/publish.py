@@ -75,6 +75,15 @@ def open_output(out: Path, job: Job) -> Iterator[Path]:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            _leave_no_empty_folder(out)
+
+
+def _leave_no_empty_folder(out: Path) -> None:
+    """Take the lock away where a run that failed has left nothing else."""
+    with suppress(OSError):
+        if [path.name for path in out.iterdir()] == [".lock"]:
+            (out / ".lock").unlink()
+            out.rmdir()
 
 
 def refuse_foreign(out: Path, job: Job) -> None:

@@ -64,6 +64,7 @@ def check_rows_left(job: Job, scans: Sequence[Scanned]) -> npt.NDArray[np.int64]
     """
     counts = np.sum([scan.counts for scan in scans], axis=0)
     read = sum(scan.read for scan in scans)
+    require_rows(read)
     if not counts.any():
         raise NoRowsLeft(
             f"no row is left: all {read:,} rows that were read are quarantined.",
@@ -75,6 +76,20 @@ def check_rows_left(job: Job, scans: Sequence[Scanned]) -> npt.NDArray[np.int64]
         if shares[split] and not rows:
             raise empty_split(job, split, int(counts.sum()), scans)
     return counts
+
+
+def require_rows(read: int) -> None:
+    """Refuse files that hold headers alone.
+
+    Raises:
+        NoRowsLeft: No row was read.
+    """
+    if not read:
+        raise NoRowsLeft(
+            "no row was read: the raw files hold headers alone.",
+            fix="look whether the delivery is complete.",
+            read=0,
+        )
 
 
 def empty_split(job: Job, split: str, rows: int, scans: Sequence[Scanned]) -> NoRowsLeft:

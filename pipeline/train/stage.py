@@ -34,7 +34,7 @@ class TrainResult:
         value: The model's.
         baseline: That of the best constant: the train split's majority class, or its mean.
         beats_baseline: Whether the model is the better one.
-        num_weights: Numbers in the model's weights and the optimizer's slots.
+        num_weights: Numbers in the model's weights.
         num_nonfinite: How many of them are NaN or infinite.
         num_incidents: What the guard wrote down, in `incidents.jsonl`.
         history: Loss and metric by epoch.
@@ -194,7 +194,7 @@ def _judge(
     split = next(name for name in order if manifest.splits[name].rows)
     metric = "rmse" if manifest.spec.label.classes is None else "accuracy"
     value, baseline = _measure(model, out, split, plan)
-    numbers = [np.asarray(v) for v in (*model.weights, *model.optimizer.variables)]
+    numbers = model.get_weights()
     return TrainResult(
         run=folder,
         metric=metric,

@@ -83,7 +83,7 @@ def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
         return pd.Series(column.values.to_pylist(), dtype=_concrete(native))
     if column.kind == "timestamp":
         stamps = column.values.view("datetime64[us]")
-        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT"), stamps)
+        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT", "us"), stamps)
         series = pd.Series(stamps)
         if getattr(native, "tz", None) is not None:
             series = series.dt.tz_localize("UTC")
