@@ -228,8 +228,9 @@ def _explain(error: ValidationError, given: Any, *within: str) -> SettingsError:
         where = ".".join([*path, str(first["loc"][-1])])
         return SettingsError(f"the setting {where!r} is missing.", fix=f"add {where}.", **fields)
     got = repr(first["input"]) if first["type"] != "value_error" else None
+    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     return SettingsError(
-        f"setting {where!r}: {first['msg'].removeprefix('Value error, ').replace('valid tuple', 'list')}.",
+        f"setting {where!r}: {reason}.",
         expected=None if got is None else "a value that fits",
         got=got,
         fix=f"correct {where}.",

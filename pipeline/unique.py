@@ -7,7 +7,7 @@ equal with a probability below n² / 2¹²⁹.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.arrow import to_arrow, to_numpy
-from pipeline.batch import MISSING, NAN, OK, Batch
+from pipeline.batch import MISSING, NAN, OK, Batch, Column
 from pipeline.hashing import Hashes, bucket_of, derive_key, hash_cells
 from pipeline.schema import Schema
 from pipeline.spill import read_bins, write_bins
@@ -62,22 +62,27 @@ def find_duplicates(
 def _hash_keys(
     batch: Batch, schema: Schema, names: tuple[str, ...], seed: int
 ) -> tuple[Hashes, Hashes, npt.NDArray[np.int64]]:
-    judged = np.flatnonzero(_is_judged(batch, schema, names))
+    judged = np.flatnonzero(is_judged(batch.columns, schema, names))
     columns = {name: batch.columns[name].take(judged) for name in names}
     high = hash_cells(columns, len(judged), derive_key(seed, "unique high"))
     low = hash_cells(columns, len(judged), derive_key(seed, "unique low"))
     return high, low, batch.row_ids[judged]
 
 
-def _is_judged(batch: Batch, schema: Schema, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """A cell that is broken already has its one reason; a valid blank is a value like another."""
-    judged = np.ones(len(batch), bool)
+def is_judged(
+    columns: Mapping[str, Column], schema: Schema, names: Sequence[str]
+) -> npt.NDArray[np.bool_]:
+    """Return a mask `(rows,)` of the rows that have a key.
+
+    A cell that is broken already has its one reason; a valid blank is a value like another.
+    """
+    judged = np.ones(len(columns[names[0]]), bool)
     for name in names:
-        column = batch.columns[name]
-        if column.states is not None:
-            legal = column.states == OK
+        states = columns[name].states
+        if states is not None:
+            legal = states == OK
             if schema[name].nullable:
-                legal |= (column.states == MISSING) | (column.states == NAN)
+                legal |= (states == MISSING) | (states == NAN)
             judged &= legal
     return judged
 

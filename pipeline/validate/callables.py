@@ -80,19 +80,24 @@ def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
     native = dtype.type
     blank = None if column.states is None else ~column.is_ok()
     if column.kind == "string":
-        return pd.Series(column.values.to_pylist(), dtype=_concrete(native))
-    if column.kind == "timestamp":
+        words = column.values.to_pylist()
+        if isinstance(native, pd.CategoricalDtype):  # what is no category breaks isin, and is seen
+            listed = () if native.categories is None else native.categories
+            found = (word for word in words if word is not None)
+            native = pd.CategoricalDtype(list(dict.fromkeys([*listed, *found])))
+        return pd.Series(words, dtype=_concrete(native))
+    if column.kind == "timestamp":  # in microseconds: nanoseconds end in the year 2262
         stamps = column.values.view("datetime64[us]")
-        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT", "us"), stamps)
+        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT"), stamps)
         series = pd.Series(stamps)
-        if getattr(native, "tz", None) is not None:
-            series = series.dt.tz_localize("UTC")
-        return series.astype(native)
+        zone = getattr(native, "tz", None)
+        return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
     if blank is None:
         return pd.Series(column.values).astype(native)
     values = column.values.astype(object)
-    values[blank] = None if isinstance(native, pd.api.extensions.ExtensionDtype) else np.nan
-    return pd.Series(values).astype(native if column.kind == "float" else object)
+    has_na = isinstance(native, pd.api.extensions.ExtensionDtype)
+    values[blank] = pd.NA if has_na else np.nan
+    return pd.Series(values).astype(native if has_na or column.kind == "float" else object)
 
 
 def _concrete(native: Any) -> Any:
@@ -113,7 +118,10 @@ def _ask(check: Any, data: Any, where: str) -> Mask:
 def _run(check: Any, data: Any, where: str) -> Mask:
     if not len(data):
         return np.zeros(0, bool)
-    output = check(data).check_output
+    try:
+        output = check(data).check_output
+    except NotImplementedError:  # pandera takes no array and no list
+        output = None
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not isinstance(output, pd.Series) or len(output) != len(data):
@@ -125,7 +133,7 @@ def _run(check: Any, data: Any, where: str) -> Mask:
             fix="let it return a boolean Series, or make it element-wise.",
             check=check.name,
         )
-    return np.asarray(output.fillna(False), bool)
+    return np.asarray(output.fillna(True), bool)  # no verdict is no objection, as in pandera
 
 
 def _bisect(check: Any, data: Any, where: str) -> Mask:

@@ -238,8 +238,7 @@ def _microseconds(value: Any) -> int | None:
     if pd.isna(stamp):
         return None
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    nanoseconds = int(stamp.as_unit("ns").value)
-    return nanoseconds // 1000 if nanoseconds % 1000 == 0 else None
+    return None if stamp.nanosecond else int(stamp.as_unit("us").value)
 
 
 def _whole(values: tuple[Any, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.job import DEFAULT_MISSING
 from pipeline.load import convert_array
 from pipeline.schema import Schema
-from pipeline.unique import list_keys
+from pipeline.unique import is_judged, list_keys
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.compile import compile_pandera
 from pipeline.validate.judge import judge_columns
@@ -100,18 +100,20 @@ def _is_null(cell: Any) -> bool:
 
 
 def _find_repeats(columns: dict[str, Column], schema: Schema) -> list[Finding]:
-    found = []
+    found, report = [], schema.report_duplicates
     for names in list_keys(schema):
-        key = pd.DataFrame({name: _comparable(columns[name]) for name in names})
-        known = np.logical_and.reduce([columns[name].is_ok() for name in names])
-        repeats = key[known].duplicated(keep=_KEEP[schema.report_duplicates])  # type: ignore[arg-type]
+        judged = np.flatnonzero(is_judged(columns, schema, names))
+        cells = [part for name in names for part in _comparable(columns[name].take(judged))]
+        repeats = pd.DataFrame(dict(enumerate(cells))).duplicated(keep=_KEEP[report])  # type: ignore[arg-type]
         if repeats.any():
-            found.append(Finding("+".join(names), "unique", np.flatnonzero(known)[repeats]))
+            found.append(Finding("+".join(names), "unique", judged[repeats]))
     return found
 
 
-def _comparable(column: Column) -> Any:
-    return column.values.to_pylist() if column.kind == "string" else column.values
+def _comparable(column: Column) -> list[Any]:
+    """Return what two cells have in common if they are the same: their values and states."""
+    values = column.values.to_pylist() if column.kind == "string" else column.values
+    return [values] if column.states is None else [values, column.states]
 
 
 def _verdict(df: pd.DataFrame, names: list[str], findings: list[Finding]) -> FrameVerdict:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pipeline.batch import MISSING, NAN, STATE_RULES, Column, Finding
+from pipeline.batch import MISSING, NAN, STATE_RULES, TYPE, Column, Finding
 from pipeline.schema import ColumnSchema, Schema
 from pipeline.validate.kernels import Mask, passes
 
@@ -63,6 +64,7 @@ def _judge_column(
 ) -> list[Finding]:
     found: list[Finding] = []
     blanks_are_valid = schema.nullable or legally_absent
+    column = _hold_in_int_type(column, schema)
 
     def add(rule: str, mask: Mask) -> None:
         if mask.any():
@@ -75,14 +77,18 @@ def _judge_column(
                 add(rule, column.states == state)
     if ok is not None and not ok.any():
         return found
-    for rule, within in _find_limits(column, schema, training_dtype):
-        add(rule, _broken(within, ok))
-    for check in schema.checks:
-        if check.kernel is not None:
-            add(check.name, _broken(passes(check, column), ok))
-        elif pandera_schema is not None:
-            passed = _ask_pandera(column, schema, check.index, pandera_schema, ok)
-            add(check.name, _broken(passed, ok))
+    with np.errstate(over="ignore"):  # a value, or a check's bound, beyond a narrow float
+        if column.kind == "float":
+            limit = min(_float_limit(training_dtype), _float_limit(schema.dtype))
+            add("overflow", _broken(np.abs(column.values) < limit, ok))
+            # What is published, and pandera would judge, is rounded to the schema's type.
+            column = replace(column, values=column.values.astype(schema.dtype, copy=False))
+        for check in schema.checks:
+            if check.kernel is not None:
+                add(check.name, _broken(passes(check, column), ok))
+            elif pandera_schema is not None:
+                passed = _ask_pandera(column, schema, check.index, pandera_schema, ok)
+                add(check.name, _broken(passed, ok))
     return found
 
 
@@ -92,19 +98,18 @@ def _broken(passed: Mask, ok: Mask | None) -> Mask:
     return ~passed if ok is None else ~passed & ok
 
 
-def _find_limits(
-    column: Column, schema: ColumnSchema, training_dtype: str
-) -> list[tuple[str, Mask]]:
-    """Return what the dtypes themselves demand, as (rule, mask of the values that obey)."""
-    if column.kind == "float":
-        limit = min(_float_limit(training_dtype), _float_limit(schema.dtype))
-        return [("overflow", np.abs(column.values) < limit)]
-    if column.kind == "int" and schema.dtype != "int64":
-        info = np.iinfo(schema.dtype)
-        limits = [column.values >= info.min]
-        limits += [column.values <= info.max] if info.max < np.iinfo(np.int64).max else []
-        return [("type", np.logical_and.reduce(limits))]
-    return []
+def _hold_in_int_type(column: Column, schema: ColumnSchema) -> Column:
+    """Return the column with TYPE for the integers that the schema's dtype does not hold."""
+    if column.kind != "int" or schema.dtype == "int64":
+        return column
+    info = np.iinfo(schema.dtype)
+    beyond = (column.values < info.min) | (column.values > info.max)
+    beyond &= column.is_ok()
+    if not beyond.any():
+        return column
+    states = np.zeros(len(column), np.uint8) if column.states is None else column.states.copy()
+    states[beyond] = TYPE
+    return replace(column, states=states)
 
 
 def _float_limit(dtype: str) -> float:
