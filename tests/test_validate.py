@@ -366,7 +366,7 @@ def test_a_blank_in_a_check_on_rows_is_what_pandera_makes_of_it(dtype: str) -> N
 
 
 def test_a_check_on_rows_that_looks_beyond_its_row_ends_the_job() -> None:
-    check = Check(lambda df: df["a"] >= df["b"].mean(), name="mine")
+    check = Check(lambda df: df["a"] >= df["a"].max(), name="mine")
     schema = pa.DataFrameSchema({"a": pa.Column(float), "b": pa.Column(float)}, checks=check)
     with pytest.raises(CheckNotRowWise, match="the schema: the check 'mine'"):
         judge(schema, ROWS)
@@ -415,7 +415,9 @@ def test_a_pattern_stands_for_every_column_that_it_matches() -> None:
     assert judge(schema, cells) == [("t_1", "mine", [1]), ("t_22", "less_than", [0])]
 
 
-def test_a_required_pattern_that_matches_nothing_is_an_error_and_an_optional_one_is_left_out() -> None:
+def test_a_required_pattern_that_matches_nothing_is_an_error_and_an_optional_one_is_left_out() -> (
+    None
+):
     columns = {"t_.*": pa.Column(float, regex=True)}
     with pytest.raises(InputError, match=r"no column matches the schema's pattern 't_\.\*'"):
         bind_schema(compile_schema(pa.DataFrameSchema(columns)), ["a"])
@@ -433,7 +435,10 @@ print(validate_frame(pd.DataFrame({"x": [-1.0, 1.0, 2.0, None]}), schema).reason
 
 
 def test_an_environment_variable_cannot_switch_the_judge_off() -> None:
-    switched_off = {"PANDERA_VALIDATION_ENABLED": "False", "PANDERA_VALIDATION_DEPTH": "SCHEMA_ONLY"}
+    switched_off = {
+        "PANDERA_VALIDATION_ENABLED": "False",
+        "PANDERA_VALIDATION_DEPTH": "SCHEMA_ONLY",
+    }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env={**os.environ, **switched_off},
         capture_output=True, text=True, check=True,

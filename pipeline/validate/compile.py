@@ -238,7 +238,9 @@ def _microseconds(value: Any) -> int | None:
     if pd.isna(stamp):
         return None
     stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    return None if stamp.nanosecond else int(stamp.as_unit("us").value)
+    # Its `value` is in nanoseconds, which end in the year 2262.
+    exact = None if stamp.nanosecond else stamp.tz_localize(None).as_unit("us").asm8
+    return None if exact is None else int(exact.astype(np.int64))
 
 
 def _whole(values: tuple[Any, ...]) -> tuple[int, ...]:
