@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -69,7 +70,7 @@ def find_module_file(module_name: str, job_folder: Path) -> Path | None:
 
 
 def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleType:
-    """Load a module by the path of its file, once per file."""
+    """Load a module by the path of its file, once as long as its text is the same."""
     file = find_module_file(module_name, job_folder)
     if file is None:
         looked = ", ".join(str(folder) for folder in search_folders(job_folder))
@@ -80,8 +81,10 @@ def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleTy
             setting=setting,
             module=module_name,
         )
-    # The registered name carries the path: two jobs may each have a module `schemas.weather`.
-    unique_name = f"_nanproof_reference.{module_name}@{file}"
+    # The registered name carries the path: two jobs may each have a module `schemas.weather`. And
+    # it carries the text: a notebook's next run has to see what was edited meanwhile.
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    unique_name = f"_nanproof_reference.{module_name}@{file}#{digest}"
     if unique_name in sys.modules:
         return sys.modules[unique_name]
     spec = importlib.util.spec_from_file_location(unique_name, file)

@@ -269,6 +269,22 @@ def test_carried_columns_come_along_and_are_no_features(make_job: MakeJob, tmp_p
     assert table.loc[7, "note"] == "n7"
 
 
+def test_a_column_of_our_own_name_costs_no_reason(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = "".join(f"mine,{row}\n" for row in (make_rows(60) + "1,1,red,7").splitlines())
+    run_job(make_job("_reasons," + HEADER + rows), out=tmp_path / "out", until="shards")
+    quarantine = read_all(tmp_path / "out", "quarantine")
+    assert [r["rule"] for r in quarantine["_reasons"][0]] == ["isin"]
+    assert quarantine["_reasons.raw"].tolist() == ["mine"]
+
+
+def test_an_ignored_column_is_known_to_a_strict_schema(make_job: MakeJob, tmp_path: Path) -> None:
+    text = "note," + HEADER + "".join(f"n,{row}\n" for row in make_rows(60).splitlines())
+    schema = SCHEMA.replace("})", "}, strict=True)")
+    job = JOB.replace("[train]", 'ignore = ["note", "colour"]\n[train]')
+    result = run_job(make_job(text, job, schema), out=tmp_path / "out", until="shards")
+    assert [feature.name for feature in result.manifest.spec.features] == ["size", "count"]
+
+
 def test_regression_and_weights(make_job: MakeJob, tmp_path: Path) -> None:
     schema = """
 import pandera.pandas as pa
@@ -310,6 +326,13 @@ def test_a_class_that_the_train_split_never_saw_is_quarantined(
         ["class_unseen"]
     ]
     assert quarantine["_row"].tolist() == [402]
+
+
+def test_a_schema_that_was_edited_meanwhile_is_read_again(make_job: MakeJob) -> None:
+    first = run_job(make_job(HEADER + make_rows(60)), until="shards")
+    narrow = SCHEMA.replace("in_range(0, 100)", "in_range(0, 50)")
+    second = run_job(make_job(HEADER + make_rows(60), schema=narrow), until="shards")
+    assert (first.ledger.cells["repaired"], second.ledger.cells["repaired"]) == (0, 10)
 
 
 def test_errors_carry_their_facts(make_job: MakeJob) -> None:

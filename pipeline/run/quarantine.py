@@ -159,7 +159,10 @@ def _quarantine_table(
         "_reasons": nest_reasons(row_ids, reasons),
         "_malformed": _column_or_null(rows, "malformed", pa.binary()),
     }
-    arrays |= {name: _column_or_null(rows, f"t:{name}", pa.string()) for name in task.columns}
+    for name in task.columns:
+        # A file may have a column of our name, such as an earlier quarantine that was mended.
+        kept = f"{name}.raw" if name in arrays else name
+        arrays[kept] = _column_or_null(rows, f"t:{name}", pa.string())
     return pa.table(arrays)
 
 

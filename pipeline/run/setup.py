@@ -83,7 +83,7 @@ def prepare(job: Job, sources: Sequence[Source]) -> Setup:
     whole = bind_schema(compile_schema(load_schema(job)), headers)
     _check_named_columns(job, whole, headers)
     schema, unjudged = _read_columns(job, whole)
-    check_columns(sources, schema)
+    check_columns(sources, schema, {*whole.names, *job.data.ignore, job.data.group or ""})
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
