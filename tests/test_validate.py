@@ -84,7 +84,9 @@ def agree(dtype: str, cells: list[Any], check: Any) -> None:
 
 
 def statistic(dtype: str, value: Any) -> Any:
-    return pd.Timestamp(value, unit="us") if dtype.startswith("datetime") else value
+    if dtype.startswith("datetime"):
+        return pd.Timestamp(value, unit="us")
+    return float(value) if isinstance(value, float) else value  # NumPy's would widen float32
 
 
 @pytest.mark.parametrize("dtype", ORDERED)
@@ -454,7 +456,7 @@ def test_a_frame_s_good_rows_and_all_reasons_of_the_others() -> None:
     schema = pa.DataFrameSchema(
         {
             "age": pa.Column(float, Check.in_range(0, 122)),
-            "name": pa.Column(str, Check.str_length(1)),
+            "name": pa.Column(str, Check.str_length(min_value=1)),
             "when": pa.Column(pd.Timestamp, nullable=True),
         },
         checks=Check(lambda df: df["age"] != 7, name="not_seven"),
@@ -505,3 +507,9 @@ def test_a_frame_without_a_row_is_good() -> None:
     verdict = validate_frame(pd.DataFrame({"a": []}), schema)
     assert verdict.good.empty
     assert verdict.reasons.empty
+
+
+def test_a_schema_of_the_index_is_refused_for_a_file_has_none() -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(float)}, index=pa.Index(int, Check.ge(0)))
+    with pytest.raises(SchemaError, match="the schema has an index"):
+        compile_schema(schema)

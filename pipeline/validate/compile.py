@@ -40,6 +40,11 @@ def compile_pandera(schema: Any) -> Schema:
     """As `pipeline.validate.compile_schema`."""
     frame = as_frame_schema(schema)
     _refuse_parsers("the schema", frame.parsers)
+    if frame.index is not None:
+        raise SchemaError(
+            "the schema has an index, and a file has none.",
+            fix="make it a column of the schema, or take it out.",
+        )
     columns = tuple(_compile_column(str(name), column) for name, column in frame.columns.items())
     row_checks = tuple(_row_check_names(frame))
     return Schema(

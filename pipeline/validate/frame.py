@@ -127,5 +127,6 @@ def _verdict(df: pd.DataFrame, names: list[str], findings: list[Finding]) -> Fra
             for row in finding.positions.tolist()
         ]
     reasons.sort(key=lambda reason: reason[0])
-    table = pd.DataFrame(reasons, columns=["row", "column", "rule", "value"])
-    return FrameVerdict(df[~broken], table)
+    # Objects: a column of texts would turn None into NaN.
+    table = pd.DataFrame(reasons, columns=["row", "column", "rule", "value"], dtype=object)
+    return FrameVerdict(df[~broken], table.astype({"row": "int64"}))

@@ -23,10 +23,6 @@ def passes(check: Check, column: Column) -> Mask:
     return kernels[check.kernel or ""](column.values, check.statistics)
 
 
-def _is_listed(values: Any, listed: tuple[Any, ...]) -> Mask:
-    return np.isin(values, np.array(listed, values.dtype))
-
-
 def _in_range(values: Any, given: Statistics) -> Mask:
     low, high = given["min_value"], given["max_value"]
     above = values >= low if given.get("include_min", True) else values > low
@@ -43,8 +39,8 @@ NUMBER_KERNELS: Mapping[str, Callable[[Any, Statistics], Mask]] = {
     "lt": lambda values, given: values < given["max_value"],
     "le": lambda values, given: values <= given["max_value"],
     "in_range": _in_range,
-    "isin": lambda values, given: _is_listed(values, given["allowed_values"]),
-    "notin": lambda values, given: ~_is_listed(values, given["forbidden_values"]),
+    "isin": lambda values, given: np.isin(values, given["allowed_values"]),
+    "notin": lambda values, given: ~np.isin(values, given["forbidden_values"]),
 }
 
 

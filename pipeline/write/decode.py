@@ -24,7 +24,7 @@ from pipeline.write.layout import (
     frame,
     make_layout,
 )
-from pipeline.write.tfrecord import CHUNK_ROWS
+from pipeline.write.tfrecord import CHUNK_ROWS, MAX_VARINT_BYTES
 
 
 def decode_examples(path: Path) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -52,6 +52,7 @@ def _decode_chunk(
     same = np.ones(layout.record_bytes, bool)
     same[-TAIL_BYTES:] = False
     checks = np.full(len(records), crc32c(layout.template), np.uint32)
+    alike = np.ones(len(records), bool)
     data = records[:, HEAD_BYTES:-TAIL_BYTES]
     columns: dict[str, npt.NDArray[Any]] = {}
     for field in layout.fields:
@@ -62,12 +63,22 @@ def _decode_chunk(
             columns[field.name] = cells.view(np.float32)
         else:
             columns[field.name] = _from_varints(cells, field.width)
-    alike = (records[:, same] == blank[same]).all(axis=1)
+            fixed = np.tile(_fixed_bits(field.width), field.size)
+            alike &= ~((cells ^ template[field.span]) & fixed).any(axis=1)
+    alike &= (records[:, same] == blank[same]).all(axis=1)
     stored = np.ascontiguousarray(records[:, -TAIL_BYTES:]).view(np.uint32)[:, 0]
     for wrong, what in ((~alike, "it has another layout"), (stored != masked(checks), "checksum")):
         if wrong.any():
             raise _broken(path, first + int(np.argmax(wrong)), what)
     return columns
+
+
+def _fixed_bits(width: int) -> Bytes:
+    """Return `(width,)` the bits of a varint that say where it ends, or lie beyond the 64th."""
+    bits = np.full(width, 0x80, np.uint8)
+    if width == MAX_VARINT_BYTES:
+        bits[-1] = 0xFE
+    return bits
 
 
 def _from_varints(cells: Bytes, width: int) -> npt.NDArray[np.int64]:
@@ -108,6 +119,8 @@ def _read_shapes(record: bytes) -> Iterator[Shape]:
         if dtype == "int64":
             while packed[width - 1] & 0x80:
                 width += 1
+            if width > MAX_VARINT_BYTES:
+                raise ValueError(width)
         yield parts[1].decode(), dtype, len(packed) // (4 if dtype == "float32" else width), width
 
 

@@ -23,7 +23,7 @@ def encode_examples(examples: Mapping[str, npt.NDArray[Any]]) -> Iterator[Bytes]
         examples: Feature to `(rows,)` or `(rows, size)` float32 or int64; one length for all.
     """
     columns = {
-        name: np.ascontiguousarray(values.reshape(len(values), -1))
+        name: np.ascontiguousarray(values[:, None] if values.ndim == 1 else values)
         for name, values in examples.items()
     }
     layout = make_layout(
