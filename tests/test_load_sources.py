@@ -95,7 +95,7 @@ def test_the_suffix_decides_the_format(
     tmp_path: Path, name: str, format_: str, packed: bool
 ) -> None:
     data = b'{"x": 1}\n' if format_ == "jsonl" else b"x\n1\n"
-    (tmp_path / name).write_bytes(gzip.compress(data) if packed else data)
+    (tmp_path / name).write_bytes(gzip.compress(data, mtime=0) if packed else data)
     if format_ == "parquet":
         pq.write_table(pa.table({"x": [1]}), tmp_path / name)
     (source,) = list_files(tmp_path, name)
@@ -111,7 +111,7 @@ def test_tsv_has_tabs_and_nothing_else_does(
     tmp_path: Path, name: str, columns: tuple[str, ...]
 ) -> None:
     data = b"x,\ty\n"
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    (tmp_path / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith("gz") else data)
     assert find_source(tmp_path / name).columns == columns
 
 
@@ -167,19 +167,19 @@ def test_duplicates_are_named_as_pandas_names_them(tmp_path: Path) -> None:
         ("a.csv", b"\n \n\r\n", "is empty"),
         ("a.csv", b"\xef\xbb\xbf", "is empty"),
         ("a.csv", b"\xef\xbb\xbf\n", "is empty"),
-        ("a.csv.gz", gzip.compress(b""), "is empty"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.csv", b'a,"b\n1,2\n', "header cannot be read: a quote that is not closed"),
         ("a.csv", b'a,"b"c\n1,2\n', "header cannot be read: text after a closing quote"),
         ("a.csv", b"a,\xff\n1,2\n", "header cannot be read: not utf-8"),
         ("a.csv", "a,b\n".encode("utf-16-le"), "header cannot be read: NUL bytes"),
         ("a.csv.gz", b"a,b\n1,2\n", "gzip"),
-        ("a.csv.gz", gzip.compress(b"a,b\n")[:12], "gzip"),
-        ("a.jsonl.gz", gzip.compress(b"{}\n")[:12], "gzip"),
+        ("a.csv.gz", gzip.compress(b"a,b\n", mtime=0)[:12], "gzip"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:12], "gzip"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
         ("a.json", b"{}", "unknown format"),
         ("a", b"a\n", "unknown format"),
         (".csv", b"a\n", "unknown format"),
-        ("a.gz", gzip.compress(b"a\n"), "unknown format"),
+        ("a.gz", gzip.compress(b"a\n", mtime=0), "unknown format"),
         ("a.csv.zip", b"a\n", "unknown format"),
         ("a.parquet.gz", b"a\n", "unknown format"),
     ],

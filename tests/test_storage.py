@@ -24,6 +24,12 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+def fail_halfway(path: Path, error: BaseException) -> NoReturn:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_a_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "old")
     write_text(tmp_path / "a.txt", "neü\n")
@@ -49,17 +55,15 @@ def test_a_failure_leaves_the_old_file_and_no_other(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(error), atomic_path(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(error):
+        fail_halfway(tmp_path / "a.txt", error())
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
 def test_a_full_disk_is_the_environment_s_failure(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(EnvironmentFailure) as caught, atomic_path(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(EnvironmentFailure) as caught:
+        fail_halfway(tmp_path / "a.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert "a.txt cannot be written: No space left on device." in caught.value.message
     assert caught.value.exit_code == 4
     assert contents(tmp_path) == {"a.txt": "old"}

@@ -248,9 +248,15 @@ def test_a_check_that_raises_on_whatever_it_is_given_is_named() -> None:
         rules(float, [float(i) for i in range(40)], check)
 
 
+def test_a_verdict_in_another_order_is_put_in_the_rows_order() -> None:
+    check = Check(lambda s: s.sort_values() < 5, name="mine")
+    assert rules(float, [9.0, 1.0, 7.0, 2.0], check) == {"mine": [0, 2]}
+
+
 @pytest.mark.parametrize(
     "function",
     [
+        lambda s: (s < 1e9).set_axis(list("abcdef")),
         lambda s: True,
         lambda s: bool(s.max() < 1e9),
         lambda s: (s < 1e9).all(),
@@ -500,6 +506,27 @@ def test_a_frame_without_a_required_column_is_refused_and_an_optional_one_may_la
     assert validate_frame(pd.DataFrame({"a": [1.0]}), schema).reasons.empty
     with pytest.raises(InputError, match="no column 'a'"):
         validate_frame(pd.DataFrame({"b": [1.0]}), schema)
+
+
+@pytest.mark.parametrize(
+    ("cells", "broken"),
+    [
+        ([2**70, 1, None], {0: "type", 2: "missing"}),
+        (["1", 2, "x", 2.5, True], {2: "type", 3: "type", 4: "type"}),
+        (pd.array([1, None], "Int64"), {1: "missing"}),
+        (pd.array([1, None], "int64[pyarrow]"), {1: "missing"}),
+        (pd.Categorical(["1", "x"]), {1: "type"}),
+        (pd.arrays.SparseArray([0, 1]), {}),
+        (np.array([1j, 2]), {0: "type", 1: "type"}),
+        (np.array([1.0, np.nan, -np.inf, 1.5]), {1: "nan", 2: "inf", 3: "type"}),
+        (np.array([2**63, 1], np.uint64), {0: "type"}),
+        ([[1], {}], {0: "type", 1: "type"}),
+    ],
+)
+def test_a_frame_s_cells_of_any_type_are_read(cells: Any, broken: dict[int, str]) -> None:
+    verdict = validate_frame(pd.DataFrame({"x": cells}), pa.DataFrameSchema({"x": pa.Column(int)}))
+    found = dict(zip(verdict.reasons["row"], verdict.reasons["rule"], strict=True))
+    assert found == broken
 
 
 def test_a_frame_without_a_row_is_good() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -208,12 +208,17 @@ def test_only_the_formats_asked_for_are_written(tmp_path: Path, formats: tuple[s
     )
 
 
+def fail_halfway(path: Path) -> NoReturn:
+    with HashingFile(path) as file:
+        file.write(b"new")
+        raise ZeroDivisionError
+
+
 def test_a_file_whose_writing_fails_is_not_there_and_the_old_one_is(tmp_path: Path) -> None:
     path = tmp_path / "s.bin"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), HashingFile(path) as file:
-        file.write(b"new")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway(path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("s.bin", b"old")]
 
 

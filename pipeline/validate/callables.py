@@ -124,7 +124,7 @@ def _run(check: Any, data: Any, where: str) -> Mask:
         output = None
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
-    if not isinstance(output, pd.Series) or len(output) != len(data):
+    if not _is_verdict(output, data):
         got = f"{len(output)} values" if isinstance(output, pd.Series) else type(output).__name__
         raise CheckNotRowWise(
             f"{where}: the check {check.name!r} gives no verdict for each row.",
@@ -133,7 +133,14 @@ def _run(check: Any, data: Any, where: str) -> Mask:
             fix="let it return a boolean Series, or make it element-wise.",
             check=check.name,
         )
-    return np.asarray(output.fillna(True), bool)  # no verdict is no objection, as in pandera
+    in_order = output if output.index.equals(data.index) else output.reindex(data.index)
+    return np.asarray(in_order.fillna(True), bool)  # no verdict is no objection, as in pandera
+
+
+def _is_verdict(output: Any, data: Any) -> bool:
+    """Tell whether there is one value for each row, in whatever order."""
+    same_length = isinstance(output, pd.Series) and len(output) == len(data)
+    return same_length and bool(data.index.isin(output.index).all())
 
 
 def _bisect(check: Any, data: Any, where: str) -> Mask:

@@ -83,13 +83,11 @@ def validate_frame(df: pd.DataFrame, schema: Any) -> FrameVerdict:
 
 
 def _read_column(series: pd.Series[Any], kind: Any) -> Column:
-    if series.dtype == object:
-        try:
-            array = pa.array(series, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):  # cells of several types
-            array = pa.array([None if _is_null(cell) else str(cell) for cell in series])
-    else:
-        array = pa.array(series, from_pandas=not pd.api.types.is_float_dtype(series.dtype))
+    floats = pd.api.types.is_float_dtype(series.dtype)
+    try:
+        array = pa.array(series, from_pandas=not floats)
+    except (pa.ArrowException, OverflowError):  # several types, or one that Arrow has not
+        array = pa.array([None if _is_null(cell) else str(cell) for cell in series])
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     return convert_array(kind, array, DEFAULT_MISSING)
