@@ -328,6 +328,13 @@ def test_a_class_that_the_train_split_never_saw_is_quarantined(
     assert quarantine["_row"].tolist() == [402]
 
 
+def test_a_share_of_dropped_rows_that_is_just_allowed_passes(make_job: MakeJob) -> None:
+    text = HEADER + make_rows(71) + "1,1,red,7\n" * 29
+    job = make_job(text, JOB + "[repair]\nmax_dropped_ratio = 0.29\n")
+    assert 0.29 * 100 < 29  # what rounding would make of it
+    assert run_job(job, until="shards").ledger.rows["quarantined"] == 29
+
+
 def test_a_schema_that_was_edited_meanwhile_is_read_again(make_job: MakeJob) -> None:
     first = run_job(make_job(HEADER + make_rows(60)), until="shards")
     narrow = SCHEMA.replace("in_range(0, 100)", "in_range(0, 50)")

@@ -138,7 +138,7 @@ class _Stages:
     def settle(self, scans: Sequence[Scanned], duplicates: Duplicates) -> npt.NDArray[np.int64]:
         """Return the spilled rows by split and bucket; fail early where a run is hopeless."""
         read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
-        if rejected > self.job.repair.max_dropped_ratio * read:
+        if read and rejected / read > self.job.repair.max_dropped_ratio:
             aside = self.set_aside(scans, duplicates, [])
             self._fail_dropped(scans, [], aside)
         return check_rows_left(self.job, scans)
@@ -193,8 +193,8 @@ class _Stages:
     ) -> tuple[Manifest, Ledger]:
         ledger = _keep_ledger(self.sources, scans, finished, aside)
         check_balance(ledger)
-        dropped = ledger.rows["quarantined"]
-        if dropped > self.job.repair.max_dropped_ratio * ledger.rows["read"]:
+        ratio = ledger.rows["quarantined"] / ledger.rows["read"]
+        if ratio > self.job.repair.max_dropped_ratio:
             self._fail_dropped(scans, finished, aside)
         for split in SPLITS:
             if getattr(self.job.split, split) and not ledger.rows[split]:

@@ -91,4 +91,4 @@ def _passes(job: Job, broken: RuleCounts, rows: int) -> bool:
     for (_, rule), count in broken.items():
         worst[rule] = max(worst[rule], count)
     limit = job.check.max_broken_ratio
-    return all(count <= job.check.rules.get(rule, limit) * rows for rule, count in worst.items())
+    return all(count / rows <= job.check.rules.get(rule, limit) for rule, count in worst.items())
