@@ -88,7 +88,7 @@ def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
         return pd.Series(words, dtype=_concrete(native))
     if column.kind == "timestamp":  # in microseconds: nanoseconds end in the year 2262
         stamps = column.values.view("datetime64[us]")
-        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT"), stamps)
+        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT", "us"), stamps)
         series = pd.Series(stamps)
         zone = getattr(native, "tz", None)
         return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
