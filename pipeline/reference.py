@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import sys
@@ -67,6 +68,34 @@ def find_module_file(module_name: str, job_folder: Path) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def list_source_files(module_name: str, job_folder: Path) -> list[Path]:
+    """Return a module's file and those of the modules of its own tree that it imports, sorted."""
+    first = find_module_file(module_name, job_folder)
+    if first is None:
+        return []
+    root = first.parents[module_name.count(".") + (first.name == "__init__.py")]
+    found, waiting = set(), [first]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for name in _list_imports(file):
+            place = root.joinpath(*name.split("."))
+            candidates = (place.with_suffix(".py"), place / "__init__.py")
+            waiting += [candidate for candidate in candidates if candidate.is_file()]
+    return sorted(found)
+
+
+def _list_imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleType:

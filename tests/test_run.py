@@ -12,6 +12,9 @@ import pytest
 
 from pipeline import run_job, verify_dataset
 from pipeline.errors import RepairError, TooManyDropped, UsageError
+from pipeline.job import read_job
+from pipeline.run.publish import fingerprint_of
+from pipeline.run.setup import list_inputs
 from tests.conftest import HEADER, JOB, ROOT, SCHEMA, hash_files, make_rows
 
 MakeJob = Callable[..., Path]
@@ -326,6 +329,16 @@ def test_a_class_that_the_train_split_never_saw_is_quarantined(
         ["class_unseen"]
     ]
     assert quarantine["_row"].tolist() == [402]
+
+
+def test_the_fingerprint_knows_the_modules_that_the_schema_imports(make_job: MakeJob) -> None:
+    job = make_job(schema="from bounds import HIGH\n" + SCHEMA.replace("100)", "HIGH)"))
+    bounds = job.parent / "bounds.py"
+    found = []
+    for high in (100, 101):
+        bounds.write_text(f"HIGH = {high}\n")
+        found.append(fingerprint_of(read_job(job), list_inputs(read_job(job), None)))
+    assert found[0] != found[1]
 
 
 def test_a_share_of_dropped_rows_that_is_just_allowed_passes(make_job: MakeJob) -> None:

@@ -20,7 +20,7 @@ from pipeline.job import Job
 from pipeline.ledger import Ledger
 from pipeline.load import Source
 from pipeline.manifest import SPLITS, File, Manifest, Shard, SourceEntry, Spec, Split, read_manifest
-from pipeline.reference import find_module_file
+from pipeline.reference import list_source_files
 from pipeline.repair import Plan
 from pipeline.storage import sha256_of, write_json, write_text
 
@@ -134,17 +134,18 @@ def _lock(file: Any, out: Path) -> None:
 def fingerprint_of(job: Job, sources: Sequence[Source]) -> str:
     """Return eight hexadecimal digits that tell this dataset from any other.
 
-    Inputs count by name and content, the schema by its module's text, the code by the package's
+    Inputs count by name and content, the schema by the text of its module and of those of its tree
+    that it imports, the code by the package's
     sources and the versions of the libraries. `[train]` counts by its dtype alone.
     """
     settings = job.model_dump(mode="json", by_alias=True, exclude={"folder", "train", "check"})
     settings["data"].pop("raw")
-    schema_file = find_module_file(job.data.schema_.partition(":")[0], job.folder)
+    schema_files = list_source_files(job.data.schema_.partition(":")[0], job.folder)
     facts = {
         "inputs": [[source.name, source.content_hash] for source in sources],
         "settings": settings,
         "dtype": job.train.dtype,
-        "schema": schema_file.read_text(encoding="utf-8") if schema_file else "",
+        "schema": [file.read_text(encoding="utf-8") for file in schema_files],
         "code": _hash_code(),
         "versions": list_versions(),
     }
