@@ -59,6 +59,12 @@ BAD_SETTINGS = {
         JOB.replace("[train]", 'ignore = ["color"]\n[train]'),
         ["'color'", "did you mean 'colour'?"],
     ),
+    "a regression to words": (
+        JOB.replace('label = "label"', 'label = "colour"').replace(
+            "[train]", '[train]\ntask = "regression"'
+        ),
+        ["'colour'", "classification"],
+    ),
     "no TOML": ("[data\n", ["TOML", "line 1"]),
     "no schema": (JOB.replace('schema = "table:Table"', ""), ["data.schema"]),
 }

@@ -197,3 +197,12 @@ def test_a_frame_is_judged_whatever_its_index_and_repeats_are_told() -> None:
         [0, "k", "unique"], [1, "x", "nan"], [2, "k", "unique"],
     ]  # fmt: skip
     assert verdict.good.empty
+
+
+def test_a_cell_that_breaks_two_checks_of_one_name_has_that_reason_once() -> None:
+    schema = pa.DataFrameSchema(
+        {"x": pa.Column(float, [Check(lambda s: s < 5), Check(lambda s: s != 9)])}
+    )
+    cells = {"x": Column("float", np.array([1.0, 9.0, 7.0]))}
+    (finding,) = judge_columns(cells, compile_schema(schema), pandera_schema=schema)
+    assert (finding.rule, finding.positions.tolist()) == ("<lambda>", [1, 2])

@@ -105,7 +105,7 @@ def prepare(job: Job, sources: Sequence[Source]) -> Setup:
         repairable=repairable,
         unjudged=unjudged,
         indicators=_indicators(job, features, policies, headers),
-        task=job.train.task or _default_task(schema[job.data.label]),
+        task=_choose_task(job, schema[job.data.label]),
         points=points_per_column(len(features) + 1),
         source_names=tuple(source.name for source in sources),
     )
@@ -135,6 +135,17 @@ def _weight(column: ColumnSchema) -> ColumnSchema:
     """A negative weight turns descent into ascent."""
     check = Check("greater_than_or_equal_to", {"min_value": 0}, kernel="ge", index=-1)
     return replace(column, checks=(*column.checks, check))
+
+
+def _choose_task(job: Job, label: ColumnSchema) -> Literal["classification", "regression"]:
+    if job.train.task == "regression" and label.kind == "string":
+        raise SettingsError(
+            f'train.task = "regression" needs a number, and the label {label.name!r} is a '
+            f"{label.kind}.",
+            fix='set train.task = "classification", or name another label.',
+            column=label.name,
+        )
+    return job.train.task or _default_task(label)
 
 
 def _default_task(label: ColumnSchema) -> Literal["classification", "regression"]:

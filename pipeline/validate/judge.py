@@ -62,13 +62,14 @@ def _judge_column(
     pandera_schema: Any | None,
     legally_absent: bool,
 ) -> list[Finding]:
-    found: list[Finding] = []
+    broken: dict[str, Mask] = {}
     blanks_are_valid = schema.nullable or legally_absent
     column = _hold_in_int_type(column, schema)
 
     def add(rule: str, mask: Mask) -> None:
+        # Two checks may bear one name; a cell that breaks both has that reason once.
         if mask.any():
-            found.append(Finding(schema.name, rule, np.flatnonzero(mask)))
+            broken[rule] = broken[rule] | mask if rule in broken else mask
 
     ok = None if column.states is None else column.is_ok()
     if column.states is not None:
@@ -76,7 +77,7 @@ def _judge_column(
             if not (blanks_are_valid and state in (MISSING, NAN)):
                 add(rule, column.states == state)
     if ok is not None and not ok.any():
-        return found
+        return _list_findings(schema.name, broken)
     with np.errstate(over="ignore"):  # a value, or a check's bound, beyond a narrow float
         if column.kind == "float":
             limit = min(_float_limit(training_dtype), _float_limit(schema.dtype))
@@ -89,7 +90,11 @@ def _judge_column(
             elif pandera_schema is not None:
                 passed = _ask_pandera(column, schema, check.index, pandera_schema, ok)
                 add(check.name, _broken(passed, ok))
-    return found
+    return _list_findings(schema.name, broken)
+
+
+def _list_findings(column: str, broken: Mapping[str, Mask]) -> list[Finding]:
+    return [Finding(column, rule, np.flatnonzero(mask)) for rule, mask in broken.items()]
 
 
 def _broken(passed: Mask, ok: Mask | None) -> Mask:
