@@ -45,7 +45,6 @@ class DataSettings(Settings):
     csv: CsvSettings = CsvSettings()
     # Sixteen MiB keeps a worker's peak under 200 MiB and gives two cores enough to share.
     partition_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
-    on_bad_file: Literal["fail", "quarantine"] = "fail"
 
     def missing_texts(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean missing in this column."""

@@ -104,7 +104,6 @@ def test_the_folder_is_no_setting() -> None:
         ({"data": {"missing": {"a": [1]}}}, "data.missing"),
         ({"data": {"csv": {"delimiter": ";;"}}}, "data.csv.delimiter"),
         ({"data": {"partition_bytes": 10}}, "data.partition_bytes"),
-        ({"data": {"on_bad_file": "skip"}}, "data.on_bad_file"),
         ({"data": 3}, "data"),
         ({"name": 3}, "name"),
         ({"split": {"train": 1.5}}, "split.train"),

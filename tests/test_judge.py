@@ -206,3 +206,23 @@ def test_a_cell_that_breaks_two_checks_of_one_name_has_that_reason_once() -> Non
     cells = {"x": Column("float", np.array([1.0, 9.0, 7.0]))}
     (finding,) = judge_columns(cells, compile_schema(schema), pandera_schema=schema)
     assert (finding.rule, finding.positions.tolist()) == ("<lambda>", [1, 2])
+
+
+@pytest.mark.parametrize("dtype", ["date", pa.Decimal(10, 2), "float128"], ids=str)
+def test_a_type_that_would_go_unjudged_is_refused(dtype: Any) -> None:
+    with pytest.raises(SchemaError, match="no feature or label"):
+        compile_schema(pa.DataFrameSchema({"x": pa.Column(dtype)}))
+
+
+def test_a_schema_that_pandera_cannot_build_is_the_users_to_mend() -> None:
+    class Broken(pa.DataFrameModel):
+        x: float
+
+        @pa.check("nowhere")
+        def f(cls, cells: Any) -> Any:  # noqa: N805 - as pandera has it
+            return cells > 0
+
+    with pytest.raises(SchemaError, match="nowhere"):
+        compile_schema(Broken)
+    with pytest.raises(SchemaError, match="regular expression"):
+        compile_schema(pa.DataFrameSchema({"[an": pa.Column(float, regex=True)}))

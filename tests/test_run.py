@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline import run_job, verify_dataset
-from pipeline.errors import RepairError, TooManyDropped, UsageError
+from pipeline.errors import InputError, RepairError, TooManyDropped, UsageError
 from pipeline.job import read_job
 from pipeline.run.publish import fingerprint_of
 from pipeline.run.setup import list_inputs
@@ -361,3 +361,36 @@ def test_errors_carry_their_facts(make_job: MakeJob) -> None:
     assert caught.value.fields == {"read": 100, "quarantined": 20}
     with pytest.raises(UsageError, match="workers = 0"):
         run_job(make_job(), until="shards", workers=0)
+
+
+def write_lines(job: Path, last: str) -> Path:
+    """Write JSON Lines whose last record has a key that the first thousand do not have."""
+    raw = job.parent / "raw"
+    (raw / "a.csv").unlink(missing_ok=True)
+    lines = [
+        f'{{"size":{i % 100},"count":{i},"colour":"red","label":{i % 2}}}\n' for i in range(1500)
+    ]
+    (raw / "a.jsonl").write_text("".join(lines) + last)
+    job.write_text(JOB.replace("raw/*.csv", "raw/*"))
+    return job
+
+
+def test_a_key_of_our_own_name_far_down_is_refused(make_job: MakeJob) -> None:
+    last = '{"size":1,"count":1,"colour":"red","label":1,"row_id":1}\n'
+    with pytest.raises(InputError, match="'row_id'"):
+        run_job(write_lines(make_job(), last), until="shards")
+
+
+def test_a_key_that_comes_late_is_kept_in_quarantine(make_job: MakeJob, tmp_path: Path) -> None:
+    last = '{"size":1,"count":1,"colour":"red","label":7,"late":"KEEP"}\n'
+    run_job(write_lines(make_job(), last), out=tmp_path / "out", until="shards")
+    assert read_all(tmp_path / "out", "quarantine")["late"].tolist() == ["KEEP"]
+
+
+def test_raw_columns_named_like_ours_do_not_displace_each_other(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    rows = "".join(f"A,B,{row}\n" for row in (make_rows(60) + "1,1,red,7").splitlines())
+    run_job(make_job("_source.raw,_source," + HEADER + rows), out=tmp_path / "o", until="shards")
+    quarantine = read_all(tmp_path / "o", "quarantine")
+    assert quarantine[["_source.raw", "_source.raw.raw"]].to_numpy().tolist() == [["A", "B"]]

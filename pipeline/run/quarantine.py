@@ -159,9 +159,13 @@ def _quarantine_table(
         "_reasons": nest_reasons(row_ids, reasons),
         "_malformed": _column_or_null(rows, "malformed", pa.binary()),
     }
-    for name in task.columns:
+    late = [name[2:] for name in rows.column_names if name.startswith("t:")]  # of JSON Lines
+    names = dict.fromkeys([*task.columns, *late])
+    for name in names:
         # A file may have a column of our name, such as an earlier quarantine that was mended.
-        kept = f"{name}.raw" if name in arrays else name
+        kept = name
+        while kept in OWN_COLUMNS or (kept != name and kept in names):
+            kept += ".raw"
         arrays[kept] = _column_or_null(rows, f"t:{name}", pa.string())
     return pa.table(arrays)
 

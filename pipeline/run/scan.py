@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from pipeline.arrow import binaries, positions_array, strings, to_arrow
 from pipeline.batch import MISSING, OK, TYPE, Batch, Column, Finding
+from pipeline.errors import InputError
 from pipeline.ledger import RuleCounts
 from pipeline.load import Partition, read_partition
 from pipeline.manifest import SPLITS
 from pipeline.repair import Summary, decide, merge, summarize
-from pipeline.run.setup import Setup
+from pipeline.run.setup import RESERVED, Setup
 from pipeline.spill import write_bins
 from pipeline.split import Placement, place_rows
 from pipeline.unique import list_keys, spill_keys
@@ -137,6 +138,7 @@ def _account(
     result.read += len(batch) + len(batch.malformed)
     result.rejected += int(decision.rejected.sum()) + len(batch.malformed)
     result.broken_rows += len(texts.positions) + len(batch.malformed)
+    _refuse_reserved(batch)
     result.carried = tuple(dict.fromkeys([*result.carried, *batch.carried.column_names]))
     _count(result, batch, findings, texts)
     if not spill_rows:
@@ -168,6 +170,18 @@ class _Texts:
             return pa.nulls(len(positions), pa.string())
         places = np.searchsorted(self.positions, positions)
         return self.columns[column].take(positions_array(places))
+
+
+def _refuse_reserved(batch: Batch) -> None:
+    """JSON Lines may name a column for the first time far down."""
+    for name in RESERVED:
+        if name in batch.carried.column_names:
+            raise InputError(
+                f"{batch.source} has a column {name!r}, which is nanproof's own name.",
+                fix="rename that column.",
+                file=batch.source,
+                column=name,
+            )
 
 
 def _count(result: Scanned, batch: Batch, findings: Sequence[Finding], texts: _Texts) -> None:

@@ -164,7 +164,7 @@ def _indicators(
     if isinstance(asked, tuple):
         for name in asked:
             _check_known("repair.indicators", name, features)
-        names = asked
+        names = tuple(dict.fromkeys(asked))
     else:
         names = tuple(n for n in features if policies[n] != "drop") if asked else ()
     for name in names:

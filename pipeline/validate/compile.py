@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from numbers import Real
 from typing import Any
@@ -29,6 +30,7 @@ KERNELS = {
     "str_endswith": "str_endswith",
     "str_length": "str_length",
 }
+_TEXT_OBJECTS = frozenset({"Object", "NpString"})
 _BOOL_KERNELS = frozenset({"eq", "ne", "isin", "notin"})
 _STRING_KERNELS = _BOOL_KERNELS | {"str_startswith", "str_endswith", "str_length"}
 _FLAGS = frozenset({"include_min", "include_max"})
@@ -69,7 +71,14 @@ def as_frame_schema(schema: Any) -> pa.DataFrameSchema:
     if isinstance(schema, pa.DataFrameSchema):
         return schema
     if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
-        return schema.to_schema()  # type: ignore[attr-defined]
+        try:
+            return schema.to_schema()  # type: ignore[attr-defined]
+        except Exception as error:
+            raise SchemaError(
+                f"the schema {_name(schema)!r} cannot be built: {type(error).__name__}: "
+                f"{(str(error).splitlines() or [''])[0]}.",
+                fix="correct the model; pandera refuses it as it is.",
+            ) from error
     raise SchemaError(
         f"data.schema refers to {type(schema).__name__} {_name(schema)!r}, which is no schema.",
         expected="a pandera DataFrameModel class or a DataFrameSchema",
@@ -91,6 +100,8 @@ def _compile_column(name: str, column: Any) -> ColumnSchema:
             column=name,
         )
     kind, dtype = _read_dtype(name, column.dtype)
+    if column.regex:
+        _check_pattern(name)
     checks = [_compile_check(name, kind, check, i) for i, check in enumerate(column.checks)]
     categories = None
     if dtype == "category" and getattr(column.dtype, "categories", None) is not None:
@@ -116,6 +127,17 @@ def _compile_column(name: str, column: Any) -> ColumnSchema:
     )
 
 
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise SchemaError(
+            f"column {pattern!r} is no regular expression: {error}.",
+            fix="correct the pattern, or take regex = True away.",
+            column=pattern,
+        ) from None
+
+
 def _read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
     if dtype is None:
         raise SchemaError(
@@ -130,13 +152,16 @@ def _read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
     if isinstance(native, (np.dtype, pd.api.extensions.ExtensionDtype)):
         if types.is_bool_dtype(native):
             return "bool", "bool"
-        if types.is_integer_dtype(native) or types.is_float_dtype(native):
+        if types.is_integer_dtype(native) or (types.is_float_dtype(native) and _is_narrow(native)):
             kind: Kind = "int" if types.is_integer_dtype(native) else "float"
             return kind, _plain_number(native)
         if types.is_datetime64_any_dtype(native):
             zone = getattr(native, "tz", None)
             return "timestamp", f"datetime64[us, {zone}]" if zone else "datetime64[us]"
-        if types.is_string_dtype(native):  # object as well
+        # Of what pandas holds as objects, text alone: a date or a Decimal would go unjudged.
+        if types.is_string_dtype(native) and not (
+            native == np.dtype(object) and type(dtype).__name__ not in _TEXT_OBJECTS
+        ):
             return "string", "str"
     raise SchemaError(
         f"column {name!r} is of dtype {dtype}, which no feature or label can be.",
@@ -145,6 +170,11 @@ def _read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
         fix="give it one of these, or leave it out of the schema: it is carried all the same.",
         column=name,
     )
+
+
+def _is_narrow(native: Any) -> bool:
+    """Tell whether float64 holds every value of a float type."""
+    return np.dtype(_plain_number(native)).itemsize <= np.dtype("float64").itemsize
 
 
 def _plain_number(native: Any) -> str:
