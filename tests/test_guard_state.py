@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.errors import GuardBudgetSpent
 from pipeline.guard import guarded
@@ -101,6 +102,29 @@ def test_a_fault_leaves_the_state_finite_however_the_step_is_compiled(
     assert history.history["skipped_steps"] == [float(fault.startswith("all"))] * 2
 
 
+def test_a_fault_among_rows_that_cannot_be_taken_apart_skips_the_batch() -> None:
+    x, y, _ = data()
+    x[BAD, 1] = np.nan
+    source = keras.Input((4,), sparse=True)
+    model = guarded(keras.Model(source, layers.Dense(1)(source)), max_skipped_ratio=1.0)
+    model.compile("adam", "mse")
+    batches = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(x), y)).batch(BATCH)
+    model.fit(batches, shuffle=False, verbose=0)
+    assert_state_is_finite(model)
+    found = [(i.step, i.kind, i.first_seen, i.done) for i in model.guard.incidents]
+    assert found == [(1, "batch", "input", "skipped step")]
+
+
+def test_finite_numbers_whose_sum_overflows_cost_no_row() -> None:
+    x, y, _ = data()
+    x[:, 0] = 3e38
+    model = guarded(net("tanh"))
+    model.compile("sgd", "mse")
+    logs = model.fit(x, y, batch_size=NUM_ROWS, verbose=0).history
+    assert (logs["skipped_rows"], logs["skipped_steps"]) == ([0.0], [0.0])
+    assert [(i.kind, i.done) for i in model.guard.incidents] == [("batch", "tried again")]
+
+
 def test_a_step_that_is_skipped_changes_nothing_at_all() -> None:
     x, y, _ = data()
     model = guarded(net(normalised=True))
@@ -114,18 +138,18 @@ def test_a_step_that_is_skipped_changes_nothing_at_all() -> None:
         np.testing.assert_array_equal(old, variable.numpy())
 
 
-def test_an_infinite_rate_changes_nothing_and_is_named() -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_infinite_rate_changes_nothing_and_is_named(scaled: bool) -> None:
     x, y, _ = data()
     model = guarded(net())
-    model.compile(keras.optimizers.SGD(np.inf), "mse")
+    optimizer = keras.optimizers.SGD(np.inf)
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    before = [np.array(weight) for weight in model.get_weights()]
     model.train_on_batch(x, y)
-    assert_state_is_finite_but_for_the_rate(model)
+    for old, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, weight)
     (incident,) = model.guard.incidents
     assert (incident.kind, incident.first_seen, incident.rows) == ("batch", "rate", ())
-
-
-def assert_state_is_finite_but_for_the_rate(model: Any) -> None:
-    assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 class Dividing(keras.optimizers.SGD):
@@ -145,6 +169,26 @@ def test_strict_puts_the_state_back_whatever_the_optimizer_does(compiled: Any) -
     for old, weight in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, weight)
     assert model.guard.incidents[0].done == "skipped step"
+
+
+@pytest.mark.parametrize(
+    ("inner", "settings", "seen"),
+    [
+        (Dividing(0.1), {"strict": True}, "state"),
+        (keras.optimizers.SGD(0.1), {"max_gradient_norm": 1e-6}, "gradient"),
+    ],
+    ids=["what strict puts back", "a gradient beyond its limit"],
+)
+def test_a_fault_that_no_loss_scale_mends_is_an_incident(
+    inner: Any, settings: dict[str, Any], seen: str
+) -> None:
+    x, y, _ = data()
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=256.0)
+    model = guarded(net(), **settings)
+    model.compile(optimizer, "mse")
+    model.train_on_batch(x, y)
+    assert float(optimizer.dynamic_scale) == 256.0
+    assert [(i.first_seen, i.done) for i in model.guard.incidents] == [(seen, "skipped step")]
 
 
 def test_what_escapes_the_gate_is_seen_at_the_next_look_and_rolled_back() -> None:

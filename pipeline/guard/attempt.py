@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipeline.guard.batch import Parts, Tensor, num_rows
 from pipeline.guard.commit import Update, commit_if
-from pipeline.guard.finite import all_finite, squared_norm, sums
+from pipeline.guard.finite import all_finite, squared_norm
 from pipeline.guard.settings import GuardSettings
 
 # Where a fault can be seen, in the order in which a step meets them.
@@ -53,23 +53,29 @@ class HeldState(keras.StatelessScope):  # type: ignore[misc]
         self.wanted[id(update[0])] = update
 
 
-def attempt_step(model: Any, settings: GuardSettings, parts: Parts) -> Outcome:
-    """Make one step on a batch, in a replica's context, if it is in bounds."""
+def attempt_step(
+    model: Any, settings: GuardSettings, parts: Parts, *, exact: bool = False
+) -> Outcome:
+    """Make one step on a batch, in a replica's context, if it is in bounds.
+
+    `exact` is that of `all_finite`.
+    """
     x, y, sample_weight, _ = parts
     with HeldState() as held:
         loss, gradients, logs = _forward_and_back(model, x, y, sample_weight)
+    floatx = keras.config.floatx()
     variables = [variable for variable, _ in held.wanted.values()]
     values = [value for _, value in held.wanted.values()]
     norm = tf.sqrt(squared_norm(gradients)) / loss_scale(model.optimizer)
     rate = tf.cast(tf.convert_to_tensor(model.optimizer.learning_rate), tf.float32)
     gates = tf.stack(
         [
-            all_finite(sums(x, model.compute_dtype)),
-            all_finite(sums(y, keras.config.floatx())),
-            all_finite(sums(sample_weight, keras.config.floatx())),
+            all_finite(x, model.compute_dtype, exact=exact),
+            all_finite(y, floatx, exact=exact),
+            all_finite(sample_weight, floatx, exact=exact),
             tf.math.is_finite(loss),
             tf.math.is_finite(norm) & (norm <= settings.max_gradient_norm),
-            all_finite(sums(values, tf.float32)),
+            all_finite(values, tf.float32, exact=exact),
             # An update is at least of the order of the rate, and of rate times gradient in SGD.
             tf.math.is_finite(rate * tf.where(tf.math.is_finite(norm), norm + 1.0, 1.0)),
         ]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from pipeline.guard.batch import Tensor
-from pipeline.guard.finite import all_finite, sums
+from pipeline.guard.finite import all_finite
 
 
 class Update(NamedTuple):
@@ -87,15 +87,16 @@ def _commit(
         # of what the step leaves alone.
         before = run_each(lambda: [tf.identity(v.value) for v in update.watched()])
         run_each(update.apply, args=(values, gradients))
-        sound = agree(run_each(lambda: all_finite(_float_sums(update.watched()))))
+        sound = agree(run_each(lambda: _is_finite(update.watched())))
         tf.cond(sound, _nothing, lambda: _put_back(run_each, update, before))
         return sound
 
     return tf.cond(good, commit, lambda: tf.constant(False))
 
 
-def _float_sums(variables: list[Any]) -> list[Tensor]:
-    return sums([tf.convert_to_tensor(variable.value) for variable in variables], tf.float32)
+def _is_finite(variables: list[Any]) -> Tensor:
+    values = [tf.convert_to_tensor(variable.value) for variable in variables]
+    return all_finite(values, tf.float32)
 
 
 def _put_back(run_each: Callable[..., Any], update: Update, before: Any) -> None:

@@ -1,7 +1,7 @@
 """Non-finite numbers, looked for where they are.
 
 A sum finds them under every compiler: NaN and Inf survive it, while XLA on CPU drops NaN from
-`reduce_max`. A sum of finite numbers may overflow; that costs one careful look, nothing else.
+`reduce_max`. A sum of huge finite numbers may overflow, so the careful step looks at each number.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ def as_trained(leaf: Tensor, dtype: Any) -> Tensor:
     return tf.cast(tf.cast(values, dtype), tf.float32)
 
 
-def sums(nested: Nested, dtype: Any) -> list[Tensor]:
-    """Sum every float leaf; a sum is non-finite if any of its numbers is."""
-    return [tf.reduce_sum(as_trained(leaf, dtype)) for leaf in float_leaves(nested)]
+def all_finite(nested: Nested, dtype: Any, *, exact: bool = False) -> Tensor:
+    """Tell whether every float leaf holds finite numbers alone, as bool scalar.
 
-
-def all_finite(scalars: list[Tensor]) -> Tensor:
-    """Tell whether every scalar is finite, as bool scalar."""
-    if not scalars:
+    By their sums, which is fast, or number by number.
+    """
+    values = [as_trained(leaf, dtype) for leaf in float_leaves(nested)]
+    if not values:
         return tf.constant(True)
-    return tf.reduce_all(tf.math.is_finite(tf.stack(scalars)))
+    if exact:
+        return tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(v)) for v in values]))
+    return tf.reduce_all(tf.math.is_finite(tf.stack([tf.reduce_sum(v) for v in values])))
 
 
 def bad_rows(nested: Nested, dtype: Any, rows: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class Incident:
         loss: Loss of the batch as it was fed; may be non-finite; 0 without a batch.
         gradient_norm: Global norm of the gradient of the batch as it was fed; 0 without a batch.
         learning_rate: The rate at that step.
-        done: "dropped rows", "skipped step", "rolled back" or "stopped".
+        done: "dropped rows", "tried again" (with success and every row, where only sums
+            overflowed or only XLA failed), "skipped step", "rolled back" or "stopped".
     """
 
     step: int
@@ -57,7 +58,7 @@ class Incident:
     @property
     def num_skipped_rows(self) -> int:
         """Rows that had no part in an update."""
-        return len(self.rows) if self.done == "dropped rows" else self.num_rows
+        return self.num_rows if self.done == "skipped step" else len(self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Give the incident as JSON values; a non-finite number becomes the text of it.

@@ -45,22 +45,23 @@ def guarded(
 
     Args:
         model: Any Keras model, compiled or not yet.
-        strict: As the others, described in `GuardSettings`.
-        max_gradient_norm: Likewise.
-        max_skipped_in_a_row: Likewise.
-        max_skipped_ratio: Likewise.
-        max_rollbacks: Likewise.
-        rollback_rate_factor: Likewise.
-        look_every_steps: Likewise.
-        incidents_path: Likewise.
-        row_id: Likewise.
+        strict: Look at the whole state after every update; see `GuardSettings` for this and the
+            other settings.
+        max_gradient_norm: The greatest global gradient norm that changes anything.
+        max_skipped_in_a_row: Steps that may be skipped one after another.
+        max_skipped_ratio: Part of the rows of an epoch that may be skipped, in [0, 1].
+        max_rollbacks: How often a spent budget is answered by a roll-back.
+        rollback_rate_factor: What a roll-back multiplies the learning rate by.
+        look_every_steps: Steps between two looks at the whole state.
+        incidents_path: A file for the incidents, one line of JSON each.
+        row_id: The key of the row ids in a dict of features.
 
     Returns:
         The same model.
 
     Raises:
-        SettingsError: A setting is out of range, or the model has a train step of its own, which
-            would bypass the guard.
+        SettingsError: A setting is out of range, an input is named like the row ids, or the model
+            has a train step of its own, which would bypass the guard.
     """
     settings = GuardSettings(
         strict=strict,
@@ -73,8 +74,11 @@ def guarded(
         incidents_path=None if incidents_path is None else Path(incidents_path),
         row_id=row_id,
     )
-    _refuse_what_cannot_be_guarded(model, settings)
+    _refuse_where_the_guard_does_not_run(model)
+    _refuse_an_input_named_like_the_row_ids(model, settings.row_id)
     if not isinstance(model, GuardedTraining):
+        _refuse_steps_of_its_own(model)
+        _warn_of_raw_variables(model)
         model.__class__ = _guarded_class(cast(Hashable, type(model)))
     model.guard = Witness(settings)
     model.train_function = None
@@ -127,8 +131,7 @@ def _guarded_class(model_class: type) -> type:
     return type(model_class)(model_class.__name__, (GuardedTraining, model_class), names)
 
 
-def _refuse_what_cannot_be_guarded(model: Any, settings: GuardSettings) -> None:
-    name = type(model).__name__
+def _refuse_where_the_guard_does_not_run(model: Any) -> None:
     if keras.config.backend() != "tensorflow":
         raise SettingsError(
             f"the guard works on TensorFlow, and Keras runs on {keras.config.backend()}.",
@@ -142,8 +145,10 @@ def _refuse_what_cannot_be_guarded(model: Any, settings: GuardSettings) -> None:
             f"the guard does not work under {type(strategy).__name__}.",
             fix="use MirroredStrategy, or train on one device.",
         )
-    if isinstance(model, GuardedTraining):
-        return
+
+
+def _refuse_steps_of_its_own(model: Any) -> None:
+    name = type(model).__name__
     for method in ("train_step", "make_train_function"):
         if getattr(type(model), method) is not getattr(keras.Model, method):
             raise SettingsError(
@@ -152,16 +157,25 @@ def _refuse_what_cannot_be_guarded(model: Any, settings: GuardSettings) -> None:
                 model=name,
                 method=method,
             )
+
+
+def _warn_of_raw_variables(model: Any) -> None:
     for layer, attribute in _raw_variables(model):
         warnings.warn(
             f"{layer}.{attribute} is a tf.Variable: if it is written in call, the guard cannot "
             "take that back. Make it a weight with add_weight.",
             stacklevel=3,
         )
-    inputs = getattr(model, "inputs", None) or ()
-    if settings.row_id in [tensor.name for tensor in inputs]:
+
+
+def _refuse_an_input_named_like_the_row_ids(model: Any, row_id: str) -> None:
+    # A subclassed model, and a Sequential one before its first batch, has no named inputs.
+    given = getattr(model, "input", None) if hasattr(model, "inputs") else None
+    names = [tensor.name for tensor in keras.tree.flatten(given) if tensor is not None]
+    if row_id in (*names, *(given if isinstance(given, dict) else ())):
         raise SettingsError(
-            f"{name} has an input named {settings.row_id!r}, which is the key of the row ids.",
+            f"{type(model).__name__} has an input named {row_id!r}, which is the key of the row "
+            "ids.",
             fix="rename the input, or give guarded another row_id.",
         )
 

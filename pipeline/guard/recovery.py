@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.guard.incident import Incident
-from pipeline.guard.snapshot import Snapshots, lower_rate
+from pipeline.guard.snapshot import Snapshots, lower_rate, rate_variable
 from pipeline.guard.witness import Witness
 
 
@@ -93,18 +93,13 @@ class Recovery:
         return retrace
 
     def _roll_back(self) -> bool:
-        rate = self._rate_variable()
+        rate = rate_variable(self._model.optimizer)
         before = None if rate is None else float(rate.numpy())
         self._snapshots.restore()
         if rate is not None and before is not None and np.isfinite(before):
             # The snapshot holds the rate of its time; cuts made since must not be undone.
             rate.assign(min(before, float(rate.numpy())))
         return lower_rate(self._model.optimizer, self._witness.settings.rollback_rate_factor)
-
-    def _rate_variable(self) -> Any:
-        optimizer = self._model.optimizer
-        rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
-        return rate if hasattr(rate, "assign") else None
 
     def _main_cause(self) -> str:
         common = self._witness.causes.most_common(1)

@@ -27,10 +27,9 @@ class Snapshots:
     def take(self, *, keep: bool) -> str | None:
         """Look at the state: keep a copy if it is finite, or name a variable that is not.
 
-        The rate is no state: a step looks at it before it is used.
+        The learning rate is no part of the verdict: the gate judges it at every step.
         """
-        rate = getattr(self._model.optimizer, "_learning_rate", None)
-        variables = self._variables()
+        variables, rate = self._variables(), rate_variable(self._model.optimizer)
         values = [np.asarray(variable.value) for variable in variables]
         for variable, value in zip(variables, values, strict=True):
             if variable is not rate and not _is_finite(value):
@@ -63,6 +62,12 @@ def _is_finite(value: np.ndarray[Any, Any]) -> bool:
     # A sum is faster than a look at every element, and non-finite if any of them is.
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(value.astype(np.float32, copy=False).sum(dtype=np.float64)))
+
+
+def rate_variable(optimizer: Any) -> Any:
+    """Give the variable that holds the learning rate; None where a schedule computes it."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate if isinstance(rate, keras.Variable) else None
 
 
 def lower_rate(optimizer: Any, factor: float) -> bool:

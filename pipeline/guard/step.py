@@ -49,15 +49,13 @@ class GuardedStep:
         self._strategy = model.distribute_strategy
         self._eager = bool(model.run_eagerly)
         self._fast = self._compiled(self._attempt, jit_compile=bool(model.jit_compile))
-        # Inlined, the careful step costs the good ones time: its ops enlarge their graph.
-        self._careful = self._compiled(
-            self._look_closer,
-            **(
-                {}
-                if self._strategy.num_replicas_in_sync > 1
-                else {"experimental_attributes": {"_noinline": True}}
-            ),
-        )
+        self._careful = self._look_closer
+        if self._strategy.num_replicas_in_sync == 1:
+            # Inlined, it costs the good steps time: its ops enlarge their graph. Under several
+            # replicas it must be: a function called within a branch loses its collectives' keys.
+            self._careful = self._compiled(
+                self._look_closer, experimental_attributes={"_noinline": True}
+            )
 
     def _compiled(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         if self._eager:
@@ -75,9 +73,9 @@ class GuardedStep:
         self._counter.assign_add(1)
         return logs
 
-    def _attempt(self, parts: Parts) -> Outcome:
+    def _attempt(self, parts: Parts, exact: bool = False) -> Outcome:
         def attempt(parts: Parts) -> Outcome:
-            return attempt_step(self._model, self._settings, parts)
+            return attempt_step(self._model, self._settings, parts, exact=exact)
 
         return self._strategy.run(attempt, args=(parts,))
 
@@ -88,17 +86,16 @@ class GuardedStep:
 
         def again() -> tuple[Any, Tensor, Tensor]:
             rest = self._strategy.run(_take, args=(parts, findings.keep))
-            outcome = self._attempt(rest)
+            outcome = self._attempt(rest, exact=True)
             logs = keras.tree.map_structure(self._mean, outcome.logs)
-            gates = tf.reduce_all(tf.stack(self._local(outcome.gates)), axis=0)
-            return logs, self._first(outcome.committed), gates
+            return logs, self._first(outcome.committed), self._overflowed(outcome)
 
         def give_up() -> tuple[Any, Tensor, Tensor]:
             logs = keras.tree.map_structure(tf.zeros_like, fast.logs)
-            return logs, tf.constant(False), tf.zeros([len(GATES)], tf.bool)
+            return logs, tf.constant(False), tf.constant(False)
 
-        logs, committed, gates = tf.cond(enough, again, give_up)
-        rescaled = self._lower_loss_scale(committed, gates)
+        logs, committed, overflow = tf.cond(enough, again, give_up)
+        rescaled = self._lower_loss_scale(overflow)
         self._tell(findings, fast, committed, rescaled)
         return tf.cond(committed, lambda: logs, lambda: self._standing_logs(fast.logs))
 
@@ -129,13 +126,18 @@ class GuardedStep:
         keep = tf.cond(tf.size(keep) > 0, lambda: keep, lambda: sound)
         return Findings(masks, tf.cast(keep, tf.int32), row_ids)
 
-    def _lower_loss_scale(self, committed: Tensor, gates: Tensor) -> Tensor:
+    def _overflowed(self, outcome: Outcome) -> Tensor:
+        """Tell whether the gradient alone is not finite; one beyond bounds may well be finite."""
+        gates = tf.reduce_all(tf.stack(self._local(outcome.gates)), axis=0)
+        others = [gates[i] for i, name in enumerate(GATES) if name != "gradient"]
+        infinite = ~tf.math.is_finite(self._worst(outcome.gradient_norm))
+        return tf.reduce_all(tf.stack(others)) & infinite
+
+    def _lower_loss_scale(self, overflow: Tensor) -> Tensor:
         """Do what LossScaleOptimizer does on an overflow, but never below a scale of 1."""
         optimizer = self._model.optimizer
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             return tf.constant(False)
-        others = [gates[i] for i, name in enumerate(GATES) if name != "gradient"]
-        overflow = tf.reduce_all(tf.stack(others)) & ~committed
         scale = tf.convert_to_tensor(optimizer.dynamic_scale.value)
 
         def halve() -> Tensor:
@@ -193,6 +195,9 @@ class GuardedStep:
 
 
 def _take(parts: Parts, rows: Tensor) -> Parts:
+    if not has_rows(parts[:3]):
+        # Nothing was dropped, since nothing can be.
+        return parts._replace(row_ids=None)
     x, y, sample_weight = take_rows(parts[:3], rows)
     return Parts(x, y, sample_weight, None)
 

@@ -93,7 +93,7 @@ class Witness:
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
-            done="dropped rows" if committed else "skipped step",
+            done=_what_was_done(blamed, bool(committed)),
         )
         self._count(incident)
         self.note(incident)
@@ -106,7 +106,8 @@ class Witness:
             self.skipped_steps += 1
         self.skipped_rows += incident.num_skipped_rows
         self._skipped_parts += incident.num_skipped_rows / max(incident.num_rows, 1)
-        self.causes[incident.first_seen] += 1
+        if incident.num_skipped_rows:
+            self.causes[incident.first_seen] += 1
 
     def note(self, incident: Incident) -> None:
         """Keep an incident and append it to the file of incidents."""
@@ -167,6 +168,12 @@ def _is_rows_fault(masks: Any, committed: bool) -> bool:
     bad = masks.any(axis=0)
     # Where every row failed in the model and not in its data, it is the model that failed.
     return bool(bad.any()) and (committed or not bad.all() or bool(masks[:3].any(axis=0).all()))
+
+
+def _what_was_done(blamed: bool, committed: bool) -> str:
+    if not committed:
+        return "skipped step"
+    return "dropped rows" if blamed else "tried again"
 
 
 def _name_rows(masks: Any, row_ids: Any) -> tuple[BadRow, ...]:

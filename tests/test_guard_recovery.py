@@ -1,0 +1,122 @@
+"""The budget of skips, the cut of the rate, and the loss scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.errors import GuardBudgetSpent
+from pipeline.guard import guarded
+
+layers = keras.layers
+
+
+def net() -> Any:
+    return keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, activation="relu"), layers.Dense(1)]
+    )
+
+
+def data(num_rows: int = 24) -> tuple[Any, Any]:
+    x = np.random.default_rng(0).normal(size=(num_rows, 2)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+def test_an_epoch_without_a_sound_row_stops_training_rather_than_show_a_loss_of_zero() -> None:
+    x, y = data()
+    model = guarded(net(), max_rollbacks=1)
+    model.compile("sgd", "mse")
+    with pytest.raises(GuardBudgetSpent, match=r"100\.0% of the rows") as caught:
+        model.fit(x * np.nan, y, batch_size=8, epochs=9, verbose=0)
+    assert np.isnan(model.history.history["loss"]).all()
+    assert model.guard.rollbacks == 1
+    assert caught.value.fields["causes"] == {"input": 3}
+
+
+def test_too_many_skipped_in_a_row_stop_training_within_an_epoch() -> None:
+    x, y = data(80)
+    model = guarded(net(), max_skipped_in_a_row=4, max_rollbacks=1)
+    model.compile("sgd", "mse")
+    with pytest.raises(GuardBudgetSpent, match="4 steps in a row"):
+        model.fit(x, y * np.nan, batch_size=4, verbose=0)
+    assert model.guard.incidents[-1].step == 8
+
+
+def fit_at(rate: Any) -> tuple[Any, dict[str, list[float]]]:
+    """Fit a linear model; of the rates tried, 1000 and 10 diverge in an epoch and 0.1 is sound."""
+    keras.utils.set_random_seed(1)
+    x, y = data(256)
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    guarded(model, max_skipped_in_a_row=3, rollback_rate_factor=0.01)
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model, model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+
+
+def test_a_rate_that_explodes_is_cut_until_training_holds() -> None:
+    model, history = fit_at(1e3)
+    assert model.guard.rollbacks == 2
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < 1e-6
+    assert history["skipped_steps"][-1] == 0.0
+
+
+def test_a_schedule_is_cut_as_a_whole_and_survives_saving(tmp_path: Path) -> None:
+    schedule = keras.optimizers.schedules.ExponentialDecay(1e3, 100, 0.9)
+    model, history = fit_at(schedule)
+    assert history["loss"][-1] < 1e-6
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = 1e-4 * float(schedule(model.optimizer.iterations))
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(expected)
+
+
+def test_a_rate_that_turns_infinite_is_taken_back() -> None:
+    def spoil(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            model.optimizer.learning_rate = np.inf
+
+    x, y = data()
+    model = guarded(net(), max_skipped_in_a_row=2, max_skipped_ratio=1.0)
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    spoiler = keras.callbacks.LambdaCallback(on_epoch_begin=spoil)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[spoiler])
+    found = [(i.step, i.first_seen, i.done) for i in model.guard.incidents]
+    assert found == [
+        (6, "rate", "skipped step"),
+        (7, "rate", "skipped step"),
+        (8, "rate", "rolled back"),
+    ]
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("compiled", [{}, {"jit_compile": True}])
+def test_the_loss_scale_does_not_sink_under_bad_rows(compiled: Any) -> None:
+    keras.utils.set_random_seed(0)
+    parts = [layers.Dense(4, activation="relu", dtype="mixed_float16")]
+    model = keras.Sequential([keras.Input((2,)), *parts, layers.Dense(1, dtype="float32")])
+    # Low enough that no sound row overflows float16.
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01), initial_scale=256.0)
+    x, y = data()
+    x[::2, 0] = np.nan
+    model.compile(optimizer, "mse", **compiled)
+    guarded(model, max_skipped_ratio=1.0).fit(x, y, batch_size=4, epochs=4, verbose=0)
+    assert float(optimizer.dynamic_scale) == 256.0
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_an_overflow_halves_the_loss_scale_and_is_no_incident() -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, dtype="mixed_float16")])
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.01), initial_scale=2.0**30
+    )
+    model.compile(optimizer, "mse")
+    x, y = data()
+    guarded(model).fit(x, y, batch_size=4, epochs=2, verbose=0)
+    assert 1.0 < float(optimizer.dynamic_scale) < 2.0**30
+    assert model.guard.incidents == []
