@@ -394,3 +394,50 @@ def test_raw_columns_named_like_ours_do_not_displace_each_other(
     run_job(make_job("_source.raw,_source," + HEADER + rows), out=tmp_path / "o", until="shards")
     quarantine = read_all(tmp_path / "o", "quarantine")
     assert quarantine[["_source.raw", "_source.raw.raw"]].to_numpy().tolist() == [["A", "B"]]
+
+
+def test_what_is_ignored_is_carried_as_it_was_even_where_a_row_check_reads_it(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    schema = """
+import pandera.pandas as pa
+
+Table = pa.DataFrameSchema(
+    {"size": pa.Column(float), "small": pa.Column("int8"), "label": pa.Column(int)},
+    checks=pa.Check(lambda df: df["size"] >= 0, name="positive"),
+)
+"""
+    smalls = ["300", "abc", " 07"]
+    rows = "".join(f"{i},{smalls[i % 3]},{i % 2}\n" for i in range(60))
+    job = JOB.replace("[train]", 'ignore = ["small"]\n[train]\ntask = "classification"')
+    out = tmp_path / "out"
+    result = run_job(make_job("size,small,label\n" + rows, job, schema), out=out, until="shards")
+    table = read_split(out).sort_values("row_id")
+    assert table["small"].tolist() == smalls * 20
+    assert result.ledger.rows["quarantined"] == 0
+
+
+def test_a_group_that_the_schema_does_not_name_is_carried(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    rows = "".join(f"g{i % 30},{row}\n" for i, row in enumerate(make_rows(90).splitlines()))
+    job = JOB.replace("[train]", 'group = "site"\n[train]')
+    out = tmp_path / "out"
+    run_job(make_job("site," + HEADER + rows, job), out=out, until="shards")
+    table = read_split(out).sort_values("row_id")
+    assert table["site"].tolist() == [f"g{i % 30}" for i in range(90)]
+
+
+def test_an_ignored_key_that_a_file_may_lack_costs_no_row(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    schema = SCHEMA.replace(
+        '"size":', '"code": pa.Column(int, required=False),\n    "size":'
+    ).replace("})", '}, unique=["code", "count"])')
+    job = make_job(
+        HEADER + make_rows(40), JOB.replace("[train]", 'ignore = ["code"]\n[train]'), schema
+    )
+    rows = "".join(f"{i},{row}\n" for i, row in enumerate(make_rows(40).splitlines()))
+    (job.parent / "raw" / "b.csv").write_text("code," + HEADER + rows)
+    result = run_job(job, out=tmp_path / "out", until="shards")
+    assert result.ledger.rows["quarantined"] == 0

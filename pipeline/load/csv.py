@@ -69,6 +69,7 @@ class CsvReader:
         plain = {text for text in texts if text == text.strip()}
         self.null_texts = sorted(text for text in plain if not missing_numbers("float", (text,)))
         self.as_text = {n for n, kind in self.kinds.items() if self._is_unsafe(n, kind)}
+        self.as_text |= self.kinds.keys() & reading.also_carried
 
     def _is_unsafe(self, name: str, kind: Kind) -> bool:
         """Tell whether Arrow would take a missing text for a value."""
@@ -156,7 +157,7 @@ class CsvReader:
                 columns[name] = parse_texts(kind, array, missing, decimal)
             else:
                 columns[name] = _wrap(kind, array, missing_numbers(kind, missing, decimal))
-        carried = [name for name in self.source.columns if name not in self.kinds]
+        carried = [name for name in self.source.columns if self.reading.carries(name)]
         return columns, table.select(carried)
 
     def _read_table(self, data: bytes, longest: int, rejected: dict[int, str]) -> pa.Table:

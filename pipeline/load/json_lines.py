@@ -176,8 +176,7 @@ def _list_keys(objects: Sequence[Cells], source: Source) -> list[str]:
 
 
 def _carry(objects: list[Cells], source: Source, reading: Reading) -> pa.Table:
-    known = {name for name, _ in reading.list_columns()}
-    names = [name for name in _list_keys(objects, source) if name not in known]
+    names = [name for name in _list_keys(objects, source) if reading.carries(name)]
     return pa.table({n: strings([_to_text(cells.get(n)) for cells in objects]) for n in names})
 
 

@@ -118,7 +118,7 @@ def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) ->
     carried = {
         name: list_texts(array) if name in source.as_text else plain_array(array)
         for name, array in arrays.items()
-        if name not in columns
+        if reading.carries(name)
     }
     return Batch(
         source=source.name,

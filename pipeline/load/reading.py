@@ -18,6 +18,7 @@ class Reading:
         schema: The columns that are read as their own types; no name is a regular expression.
         missing: Column to the texts that mean missing in it; `DEFAULT_MISSING` for the others.
         group: A column that is read as text where the schema does not name it, or None.
+        also_carried: Columns that are read as their own types and carried as they were, too.
         batch_rows: How many rows a batch holds at most.
     """
 
@@ -25,13 +26,20 @@ class Reading:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group: str | None = None
     batch_rows: int = 65_536
+    also_carried: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, schema: Schema, data: DataSettings, batch_rows: int = 65_536) -> Reading:
         """Return what a job's [data] settles for a schema."""
         names = [*schema.names, *([data.group] if data.group else [])]
         missing = {name: data.missing_texts(name) for name in names}
-        return cls(schema, missing, data.group, batch_rows)
+        unnamed_group = {data.group} - {None, *schema.names}
+        also_carried = frozenset(name for name in (*data.ignore, *unnamed_group) if name)
+        return cls(schema, missing, data.group, batch_rows, also_carried)
+
+    def carries(self, name: str) -> bool:
+        """Tell whether a column of the file is carried as it is."""
+        return name in self.also_carried or name not in dict(self.list_columns())
 
     def missing_texts(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean missing in this column."""

@@ -223,7 +223,8 @@ def _judge(
         pandera_schema=setup.load_pandera_schema() if setup.schema.needs_pandera else None,
         all_rows=True,
     )
-    findings = [finding for finding in judged if finding.column not in setup.unjudged]
+    # What is ignored is carried as it was, and has been judged by whom it concerns.
+    findings = [finding for finding in judged if finding.column not in setup.job.data.ignore]
     arrays: dict[str, npt.NDArray[Any]] = {}
     for feature in spec.features:
         if feature.indicates is None:
@@ -343,6 +344,8 @@ def _parquet_table(
     """The repaired values in the schema's types, the carried columns, and `row_id`."""
     arrays: dict[str, Any] = {"row_id": to_arrow(rows.row_ids[piece])}
     for schema in task.setup.schema.columns:
+        if schema.name in task.setup.reading.also_carried:
+            continue
         arrays[schema.name] = in_schema_type(columns[schema.name].take(piece), schema)
     spilled = rows.table.take(positions_array(piece))
     for name in task.carried:
