@@ -12,6 +12,9 @@ from typing import Protocol, TypeVar
 
 from pipeline.errors import EnvironmentFailure, UsageError
 
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how many of its tasks are done, and how many there are."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipeline.arrow import to_numpy
+from pipeline.engine import Progress
 from pipeline.errors import PipelineError, ShardError
 from pipeline.features import is_finite_in
 from pipeline.ledger import Ledger, check_balance
@@ -21,8 +22,6 @@ from pipeline.manifest import SPLITS, File, Manifest, Shard, Spec, read_manifest
 from pipeline.repair.plan import Plan
 from pipeline.storage import sha256_of
 from pipeline.write import decode_examples
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,25 @@ def test_an_output_that_is_anothers_is_refused(
     assert [path.name for path in strange.iterdir()] == ["thesis.doc"]
 
 
+def test_a_damaged_manifest_says_how_to_go_on(nanproof: Command, make_job: MakeJob) -> None:
+    job = make_job()
+    manifest = job.parent / "out" / "manifest.json"
+    run(nanproof, job)
+    manifest.write_text("{}")
+    assert_refused(run(nanproof, job), 2, "cannot read", f"delete {manifest}")
+    manifest.unlink()
+    assert run(nanproof, job).code == 0
+
+
+def test_training_without_its_shards_is_refused_before_the_job_starts(
+    nanproof: Command, make_job: MakeJob
+) -> None:
+    job = make_job(job=JOB + '[shards]\nformats = ["parquet"]\n')
+    assert_refused(nanproof("run", job), 2, "shards.formats", "--until shards")
+    assert not (job.parent / "out").exists()
+    assert run(nanproof, job).code == 0
+
+
 def test_an_output_that_cannot_be_written_is_named(
     nanproof: Command, make_job: MakeJob, tmp_path: Path
 ) -> None:

@@ -81,6 +81,12 @@ def test_the_metric_and_the_baseline_are_those_of_numpy(out: Path) -> None:
     assert result.baseline == pytest.approx((truth == majority).mean())
 
 
+def test_a_damaged_plan_is_a_dataset_that_differs(out: Path) -> None:
+    (out / "plan.json").write_text("{}")
+    with pytest.raises(DatasetDiffers, match=r"plan\.json"):
+        train_dataset(out)
+
+
 def test_the_second_run_lies_beside_the_first(out: Path) -> None:
     assert [train_dataset(out, epochs=1).run.name for _ in range(2)] == ["0001", "0002"]
 

@@ -540,3 +540,12 @@ def test_a_schema_of_the_index_is_refused_for_a_file_has_none() -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(float)}, index=pa.Index(int, Check.ge(0)))
     with pytest.raises(SchemaError, match="the schema has an index"):
         compile_schema(schema)
+
+
+def test_a_cell_that_breaks_two_checks_of_one_name_has_that_reason_once() -> None:
+    schema = pa.DataFrameSchema(
+        {"x": pa.Column(float, [pa.Check(lambda s: s < 5), pa.Check(lambda s: s != 9)])}
+    )
+    cells = {"x": Column("float", np.array([1.0, 9.0, 7.0]))}
+    (finding,) = judge_columns(cells, compile_schema(schema), pandera_schema=schema)
+    assert (finding.rule, finding.positions.tolist()) == ("<lambda>", [1, 2])

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.engine import Engine, open_engine
+from pipeline.engine import Engine, Progress, open_engine
+from pipeline.errors import SettingsError
 from pipeline.features import build_spec
 from pipeline.job import Job, read_job
 from pipeline.ledger import Files, Ledger, Stage, add_counts, check_balance, list_lines
 from pipeline.load import Partition, Source
-from pipeline.manifest import SPLITS, File, Manifest
+from pipeline.manifest import SPLITS, File, Manifest, Spec
 from pipeline.repair import TOO_MANY_REPAIRS, Plan
-from pipeline.run.check import CheckResult, Progress, check_job
+from pipeline.run.check import CheckResult, check_job
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
 from pipeline.run.publish import Output, fingerprint_of, open_output, publish, publish_failure
@@ -93,6 +94,11 @@ def run_job(
     if until == "model":
         require_tensorflow("stop at the shards with --until shards")
     job = job if isinstance(job, Job) else read_job(job)
+    if until == "model" and "tfrecord" not in job.shards.formats:
+        raise SettingsError(
+            "training reads TFRecord shards, and shards.formats has none.",
+            fix='add "tfrecord" to shards.formats, or stop at the shards with --until shards.',
+        )
     sources = list_inputs(job, raw)
     setup = prepare(job, sources)
     partitions = cut_partitions(job, sources)
@@ -150,13 +156,11 @@ class _Stages:
         plan: Plan,
         groups: Sequence[ShardGroup],
     ) -> list[Finished]:
-        data = self.job.data
-        indicators, dtype = self.setup.indicators, self.job.train.dtype
         task = partial(
             FinishTask,
             setup=self.setup,
             plan=plan,
-            spec=build_spec(plan, data.label, data.weight, indicators, dtype),
+            spec=self._make_spec(plan),
             spills=_spills(scans),
             carried=tuple(dict.fromkeys(name for scan in scans for name in scan.carried)),
             duplicates=duplicates.file,
@@ -164,6 +168,10 @@ class _Stages:
         )
         tasks = [task(index=index, group=group) for index, group in enumerate(groups)]
         return self._map("finish", finish_shards, tasks)
+
+    def _make_spec(self, plan: Plan) -> Spec:
+        data, dtype = self.job.data, self.job.train.dtype
+        return build_spec(plan, data.label, data.weight, self.setup.indicators, dtype)
 
     def set_aside(
         self, scans: Sequence[Scanned], duplicates: Duplicates, finished: Sequence[Finished]
@@ -199,15 +207,13 @@ class _Stages:
         for split in SPLITS:
             if getattr(self.job.split, split) and not ledger.rows[split]:
                 raise empty_split(self.job, split, ledger.rows["clean"], scans)
-        data = self.job.data
-        indicators, dtype = self.setup.indicators, self.job.train.dtype
         manifest = publish(
             Output(self.out, self.staging, fingerprint_of(self.job, self.sources)),
             self.job,
             self.sources,
             _rows_by_source(self.sources, self.partitions, scans),
             plan,
-            build_spec(plan, data.label, data.weight, indicators, dtype),
+            self._make_spec(plan),
             ledger,
             [(SPLITS[f.split], shard) for f in finished for shard in f.shards],
             _accounts(finished, aside),

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline.engine import open_engine
+from pipeline.engine import Progress, open_engine
 from pipeline.job import Job, read_job
 from pipeline.ledger import RuleCounts, add_counts
 from pipeline.run.scan import Example, ScanTask, merge_examples, scan_partition
 from pipeline.run.settle import find_all_duplicates, require_rows
 from pipeline.run.setup import cut_partitions, list_inputs, prepare
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, how many of its tasks are done, and how many there are."""
 
 
 @dataclass(frozen=True)

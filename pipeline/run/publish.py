@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
-from pipeline.errors import EnvironmentFailure, SettingsError, UsageError
+from pipeline.errors import DatasetDiffers, EnvironmentFailure, SettingsError, UsageError
 from pipeline.job import Job
 from pipeline.ledger import Ledger
 from pipeline.load import Source
@@ -90,7 +90,14 @@ def refuse_foreign(out: Path, job: Job) -> None:
     """Refuse an output folder that holds another job's dataset."""
     if not (out / "manifest.json").exists():
         return
-    published = read_manifest(out).name
+    try:
+        published = read_manifest(out).name
+    except DatasetDiffers as error:
+        raise UsageError(
+            f"the output folder {out} holds a dataset that this version cannot read.",
+            fix=f"delete {out / 'manifest.json'} to publish anew there, or choose another --out.",
+            out=str(out),
+        ) from error
     if published != job.name:
         raise SettingsError(
             f"the output folder {out} holds the dataset of job {published!r}.",
@@ -134,9 +141,9 @@ def _lock(file: Any, out: Path) -> None:
 def fingerprint_of(job: Job, sources: Sequence[Source]) -> str:
     """Return eight hexadecimal digits that tell this dataset from any other.
 
-    Inputs count by name and content, the schema by the text of its module and of those of its tree
-    that it imports, the code by the package's
-    sources and the versions of the libraries. `[train]` counts by its dtype alone.
+    Inputs count by name and content, the schema by the text of its module and of those of its
+    tree that it imports, the code by the package's sources and the versions of the libraries. Of
+    `[train]` the dtype and the task count, since they decide what is written.
     """
     settings = job.model_dump(mode="json", by_alias=True, exclude={"folder", "train", "check"})
     settings["data"].pop("raw")
@@ -144,7 +151,7 @@ def fingerprint_of(job: Job, sources: Sequence[Source]) -> str:
     facts = {
         "inputs": [[source.name, source.content_hash] for source in sources],
         "settings": settings,
-        "dtype": job.train.dtype,
+        "train": [job.train.dtype, job.train.task],
         "schema": [file.read_text(encoding="utf-8") for file in schema_files],
         "code": _hash_code(),
         "versions": list_versions(),

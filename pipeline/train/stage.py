@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.errors import UsageError
+from pipeline.engine import Progress
+from pipeline.errors import DatasetDiffers, UsageError
 from pipeline.feed import read_shards
 from pipeline.guard import guarded
 from pipeline.job import TrainSettings, read_train_settings
@@ -19,8 +19,6 @@ from pipeline.reference import resolve_reference
 from pipeline.repair.plan import Plan
 from pipeline.storage import write_json
 from pipeline.train.model import build_model
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def train_dataset(
     settings = read_train_settings(
         {**manifest.settings["train"], **{k: v for k, v in given.items() if v is not None}}
     )
-    plan = Plan.model_validate_json((out / "plan.json").read_text(encoding="utf-8"))
+    plan = _read_plan(out)
     folder = _make_run(out, run)
     keras.utils.set_random_seed(settings.seed)
     model = _make_model(manifest, plan, settings, out)
@@ -132,6 +130,17 @@ def _make_run(out: Path, run: Path | str | None) -> Path:
     return folder
 
 
+def _read_plan(out: Path) -> Plan:
+    try:
+        return Plan.model_validate_json((out / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetDiffers(
+            f"{out / 'plan.json'} is not as it was published: {str(error).splitlines()[0]}.",
+            fix="restore it, or run the job again.",
+            file=str(out / "plan.json"),
+        ) from None
+
+
 def _make_model(manifest: Manifest, plan: Plan, settings: TrainSettings, out: Path) -> Any:
     if settings.model is None:
         return build_model(
@@ -139,7 +148,7 @@ def _make_model(manifest: Manifest, plan: Plan, settings: TrainSettings, out: Pa
         )
     job_folder = (out / manifest.job_folder).resolve()
     build = resolve_reference(settings.model, job_folder, setting="train.model")
-    model = build(manifest.spec) if callable(build) else build
+    model = build if isinstance(build, keras.Model) or not callable(build) else build(manifest.spec)
     if not isinstance(model, keras.Model):
         raise UsageError(
             f"train.model = {settings.model!r} gives no model.",
