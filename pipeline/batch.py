@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,10 @@ VALUE_DTYPES: Mapping[Kind, str] = {
     "bool": "bool",
     "timestamp": "int64",  # microseconds since 1970-01-01, UTC
 }
+
+# Ours beside the raw file's own columns in `quarantine/`; a raw file that has them all is a
+# quarantine that was mended, and comes back without them.
+QUARANTINE_COLUMNS = ("_source", "_row", "_row_id", "_reasons", "_malformed")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,27 @@ class Column:
         else:
             values = self.values.take(positions_array(positions))
         return Column(self.kind, values, None if self.states is None else self.states[positions])
+
+
+def hold(column: Column, dtype: str) -> Column:
+    """Return the column as its schema's dtype holds it.
+
+    An integer beyond the dtype becomes TYPE, and a float is rounded to it.
+    """
+    if column.kind == "float" and dtype != "float64":
+        with np.errstate(over="ignore"):
+            rounded = column.values.astype(dtype).astype(np.float64)
+        return replace(column, values=rounded)
+    if column.kind != "int" or dtype == "int64":
+        return column
+    info = np.iinfo(dtype)
+    beyond = (column.values < info.min) | (column.values > info.max)
+    beyond &= column.is_ok()
+    if not beyond.any():
+        return column
+    states = np.zeros(len(column), np.uint8) if column.states is None else column.states.copy()
+    states[beyond] = TYPE
+    return replace(column, states=states)
 
 
 @dataclass(frozen=True)
@@ -111,8 +136,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Finding:
-    """The cells of one column that break one rule; column None for a rule on whole rows."""
+    """The cells of one column that break one rule; column None for a rule on whole rows.
+
+    Where it `warns`, the cells are valid all the same.
+    """
 
     column: str | None
     rule: str
     positions: Positions
+    warns: bool = False

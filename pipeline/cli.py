@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from pipeline.errors import EnvironmentFailure, PipelineError
+from pipeline.errors import DataVerdict, EnvironmentFailure, PipelineError
 from pipeline.inert import inert
 from pipeline.tensorflow_import import require_tensorflow, silence_import
+
+if TYPE_CHECKING:
+    from pipeline.run import CheckResult
 
 app = typer.Typer(
     name="nanproof",
@@ -45,6 +48,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 ShowValues = Annotated[
     bool, typer.Option("--show-values", help="Show the first broken value of each rule.")
 ]
+
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report.")]
+Sarif = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a SARIF 2.1.0 log.")]
+Github = Annotated[bool, typer.Option("--github", help="Print annotations for GitHub.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -88,19 +95,53 @@ def check(
     raw: Raw = None,
     workers: Workers = None,
     as_json: AsJson = False,
+    junit: Junit = None,
+    sarif: Sarif = None,
+    github: Github = False,
     show_values: ShowValues = False,
 ) -> None:
-    """Judge raw files by the schema, and write nothing. Exit 1 where they break it."""
-    from pipeline.run import check_job
+    """Judge raw files by the schema, and write nothing but reports. Exit 1 where they break it."""
+    from pipeline.findings import require_writable
+    from pipeline.run import CheckResult, check_job
     from pipeline.show import check_to_json, show_check
 
-    with _progress() as on_progress:
-        result = check_job(job, raw=raw, workers=workers, on_progress=on_progress)
+    require_writable(junit, sarif)
+    try:
+        with _progress() as on_progress:
+            result = check_job(job, raw=raw, workers=workers, on_progress=on_progress)
+    except DataVerdict as error:
+        refused = CheckResult.refuse(error)
+        _write_reports(refused, junit, sarif, show_values)
+        if github:
+            _annotate(refused, as_json, show_values)
+        raise
+    _write_reports(result, junit, sarif, show_values)
     if as_json:
-        _print_json(check_to_json(result))
+        _print_json(check_to_json(result, show_values=show_values))
     else:
         show_check(result, show_values=show_values)
+    if github:
+        _annotate(result, as_json, show_values)
     raise typer.Exit(0 if result.passed else 1)
+
+
+def _write_reports(
+    result: CheckResult, junit: Path | None, sarif: Path | None, show_values: bool
+) -> None:
+    from pipeline.findings import write_junit, write_sarif
+
+    if junit is not None:
+        write_junit(result, junit, show_values=show_values)
+    if sarif is not None:
+        write_sarif(result, sarif, show_values=show_values)
+
+
+def _annotate(result: CheckResult, as_json: bool, show_values: bool) -> None:
+    """Print annotations; beside JSON, which has stdout to itself, on stderr."""
+    from pipeline.findings import list_annotations
+
+    for line in list_annotations(result, show_values=show_values):
+        typer.echo(line, err=as_json)
 
 
 @app.command()
@@ -213,7 +254,8 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    # Nothing out of the data may steer a terminal, be no UTF-8, or be a command in CI's log.
+    typer.echo(json.dumps(value, indent=1, allow_nan=False).replace("##[", r"##\u005b"))
 
 
 @contextmanager

@@ -4,6 +4,7 @@
     ├── DataVerdict           1   the data is not what was asked for
     │   ├── TooManyDropped        more rows quarantined than `max_dropped_ratio`
     │   ├── NoRowsLeft            nothing to publish, or a split without a row
+    │   ├── RuleBroken            a rule of the whole dataset that no row is to blame for
     │   ├── RepairError           a fill that the schema rejects, a column without a valid cell
     │   ├── CheckNotRowWise       a check that looks beyond its row
     │   └── DatasetDiffers        what lies on disk is not what the manifest says
@@ -90,6 +91,10 @@ class TooManyDropped(DataVerdict):
 
 class NoRowsLeft(DataVerdict):
     """No row is left, or an asked-for split got none."""
+
+
+class RuleBroken(DataVerdict):
+    """A rule of the whole dataset is broken, and no row is to blame for it."""
 
 
 class RepairError(DataVerdict):

@@ -30,6 +30,14 @@ class CsvSettings(Settings):
     decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     encoding: str = "utf-8"
+    columns: tuple[str, ...] | None = None  # where the files have no header
+
+    @model_validator(mode="after")
+    def _columns_are_names(self) -> CsvSettings:
+        names = [name.strip() for name in self.columns or ()]
+        if self.columns is not None and (not names or "" in names or len({*names}) < len(names)):
+            raise ValueError("columns has to name each field once")
+        return self
 
 
 class DataSettings(Settings):
@@ -43,6 +51,7 @@ class DataSettings(Settings):
     ignore: tuple[str, ...] = ()
     missing: tuple[str, ...] | dict[str, tuple[str, ...]] = DEFAULT_MISSING
     csv: CsvSettings = CsvSettings()
+    on_bad_file: Literal["fail", "quarantine"] = "fail"
     # Sixteen MiB keeps a worker's peak under 200 MiB and gives two cores enough to share.
     partition_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
 

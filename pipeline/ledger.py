@@ -35,11 +35,19 @@ class Stage(_Account):
     quarantined: int
 
 
+class BadFile(_Account):
+    """A raw file that was set aside, and why."""
+
+    file: str
+    fault: str
+
+
 class Files(_Account):
-    """How many raw files were read whole, and how many set aside."""
+    """How many raw files were read whole, how many set aside, and why those."""
 
     read: int
     quarantined: int = 0
+    bad: tuple[BadFile, ...] = ()
 
 
 class Ledger(_Account):
@@ -47,9 +55,11 @@ class Ledger(_Account):
 
     Attributes:
         files: Raw files.
-        stages: `scan`, `unique` and `finish`, in that order; one's clean rows are the next's read.
+        stages: `scan`, `settle` (the rules of the whole dataset) and `finish`, in that order;
+            one's clean rows are the next's read.
         rows: `read`, `quarantined`, `clean`, and `clean` by split.
-        cells: `repaired` (broken, mended) and `filled` (valid blanks, filled for training).
+        cells: `repaired` (broken, mended), `filled` (valid blanks, filled for training) and
+            `parsed` (changed by the schema's own parsers and defaults alone).
         broken: Every broken cell and row of the raw files, by column and rule.
         quarantined: The reasons of the quarantined rows, by column and rule.
         repaired: The changed cells, by column and rule; `fill` for valid blanks.
@@ -93,7 +103,7 @@ def check_balance(ledger: Ledger) -> None:
         ("rows read in scan", rows["read"], stages[0].read),
         ("rows quarantined", rows["quarantined"], sum(stage.quarantined for stage in stages)),
         ("clean rows", rows["clean"], sum(rows[split] for split in SPLITS)),
-        ("changed cells", ledger.cells["repaired"] + ledger.cells["filled"], _total(ledger)),
+        ("changed cells", sum(ledger.cells.values()), _total(ledger)),
     ]
     for what, left, right in equations:
         if left != right:

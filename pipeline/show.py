@@ -40,6 +40,8 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
     ledger = result.ledger
     broken = {(line.column, line.rule): line.count for line in ledger.broken}
     _show_broken(console, broken, ledger.rows["read"], result.examples, show_values)
+    for bad in ledger.files.bad:
+        _print(console, f"set aside   {bad.file}: {bad.fault}")
     for column in result.near_unique:
         _print(console, f"{column}: nearly every value is another one; an identifier? ", end="")
         _print(console, f'Fix: add "{column}" to data.ignore.')
@@ -57,11 +59,17 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
     """Print a verdict on raw files."""
     console = _console()
     _show_broken(console, result.broken, result.rows, result.examples, show_values)
+    for (column, rule), count in sorted(result.warned.items(), key=lambda item: -item[1]):
+        _print(console, f"warning: {_cell(column or '(row)')} {_cell(rule)} {count:,}")
     verdict = "passed" if result.passed else "FAILED"
     _print(
         console,
         f"check {verdict}: {result.broken_rows:,} of {result.rows:,} rows break the schema"
-        + (f", {result.repeated_rows:,} repeat a key." if result.repeated_rows else "."),
+        + (
+            f", {result.settled_rows:,} of them a rule of the whole dataset."
+            if result.settled_rows
+            else "."
+        ),
     )
 
 
@@ -95,10 +103,10 @@ def _show_broken(
     for name in ("column", "broken", "first at"):
         table.add_column(name, overflow="fold")
     for column, rules in _by_column(broken):
-        counts = ", ".join(f"{rule} {count:,}" for rule, count in rules)
+        counts = ", ".join(f"{_cell(rule)} {count:,}" for rule, count in rules)
         keys = [(column, rule) for rule, _ in rules]
         place = _first_place([e for key in keys for e in examples.get(key, ())], show_values)
-        table.add_row(*(Text(shorten(column or "(row)")), Text(inert(counts)), Text(place)))
+        table.add_row(*(Text(_cell(column or "(row)")), Text(counts), Text(place)))
     console.print(Text(f"What {rows:,} raw rows break", style="bold"))
     console.print(table)
 
@@ -114,8 +122,19 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
     first = min(examples, key=lambda example: (example.source, example.row), default=None)
     if first is None:
         return ""
-    place = f"{inert(first.source)}:{first.row}"
-    return f"{place} {shorten(first.value)!r}" if show_values and first.value else place
+    place = f"{_harmless(inert(first.source))}:{first.row}"
+    if not show_values or not first.value:
+        return place
+    return f"{place} {_cell(first.value)!r}"
+
+
+def _cell(text: str) -> str:
+    return _harmless(shorten(text))
+
+
+def _harmless(line: str) -> str:
+    """Return a line that no log takes for a command, wherever it is folded (`::error::`)."""
+    return line.replace("\n", "\\n").replace("::", r"\x3a\x3a").replace("##[", r"\x23#[")
 
 
 def _show_ledger(console: Console, ledger: Ledger) -> None:
@@ -173,27 +192,35 @@ def run_to_json(result: RunResult) -> dict[str, Any]:
     }
 
 
-def check_to_json(result: CheckResult) -> dict[str, Any]:
-    """Return a verdict as plain values; places only, no values of the data."""
+def check_to_json(result: CheckResult, *, show_values: bool = False) -> dict[str, Any]:
+    """Return a verdict as plain values; places, and values of the data only when asked for."""
     return {
         "passed": result.passed,
         "rows": result.rows,
         "broken_rows": result.broken_rows,
-        "broken": [
-            {
-                "column": column,
-                "rule": rule,
-                "count": count,
-                "places": [
-                    {"source": e.source, "row": e.row}
-                    for e in result.examples.get((column, rule), ())
-                ],
-            }
-            for (column, rule), count in sorted(
-                result.broken.items(), key=lambda item: (item[0][0] or "", item[0][1])
-            )
-        ],
+        "settled_rows": result.settled_rows,
+        "rules": [{"column": column, "rule": rule} for column, rule in result.rules],
+        "broken": _rules_to_json(result.broken, result.examples, show_values),
+        "warned": _rules_to_json(result.warned, result.examples, show_values),
     }
+
+
+def _rules_to_json(
+    counts: Mapping[Key, int], examples: Examples, show_values: bool
+) -> list[dict[str, Any]]:
+    ranked = sorted(counts.items(), key=lambda item: (item[0][0] or "", item[0][1]))
+    return [
+        {
+            "column": column,
+            "rule": rule,
+            "count": count,
+            "places": [
+                {"source": e.source, "row": e.row} | ({"value": e.value} if show_values else {})
+                for e in examples.get((column, rule), ())
+            ],
+        }
+        for (column, rule), count in ranked
+    ]
 
 
 def training_to_json(result: TrainResult) -> dict[str, Any]:

@@ -20,19 +20,20 @@ NOUNS = [
 # Room: what it may use beside the nouns. A data stage knows no other stage; `run` knows them all.
 ROOMS = {
     "load": [],
-    "validate": ["load", "unique"],
-    "unique": [],
+    "validate": ["load", "whole"],
+    "whole": [],
     "split": [],
     "repair": [],
     "features": ["repair"],
     "write": [],
-    "run": ["load", "validate", "unique", "split", "repair", "features", "write", "train"],
+    "run": ["load", "validate", "whole", "split", "repair", "features", "write", "train"],
     "feed": [],
     "guard": [],
     "train": ["feed", "guard", "repair"],
     "verify": ["features", "repair", "write"],
     "show": ["run", "train", "verify"],
-    "cli": ["run", "train", "verify", "show"],
+    "findings": ["run"],
+    "cli": ["run", "train", "verify", "show", "findings"],
 }
 
 

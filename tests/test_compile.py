@@ -13,11 +13,11 @@ from pipeline.validate import bind_schema, compile_schema
 Check = pa.Check
 REFUSED = {
     "groups": pa.Column(float, Check(lambda g: True, groupby="x", name="grouped")),
-    "aggregate": pa.Column(float, Check.unique_values_eq([1.0])),
+    "values of another type": pa.Column(float, Check.unique_values_eq(["a"])),
     "no dtype": pa.Column(None),
     "timedelta": pa.Column("timedelta64[ns]"),
-    "parser": pa.Column(float, parsers=pa.Parser(lambda s: s)),
-    "default": pa.Column(float, default=1.0),
+    "default of another type": pa.Column(int, default="none"),
+    "infinite default": pa.Column(float, default=float("inf")),
 }
 
 

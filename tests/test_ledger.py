@@ -25,7 +25,7 @@ def ledger_of(**changed: Any) -> Ledger:
         "files": Files(read=1),
         "stages": {
             "scan": Stage(read=10, clean=9, quarantined=1),
-            "unique": Stage(read=9, clean=7, quarantined=2),
+            "settle": Stage(read=9, clean=7, quarantined=2),
             "finish": Stage(read=7, clean=6, quarantined=1),
         },
         "rows": {
@@ -57,7 +57,7 @@ ROWS = ledger_of().rows
             "rows of stage scan", 11, 10,
         ),
         (
-            {"stages": {**STAGES, "unique": Stage(read=8, clean=7, quarantined=1)}},
+            {"stages": {**STAGES, "settle": Stage(read=8, clean=7, quarantined=1)}},
             "rows between stages", 9, 8,
         ),
         ({"rows": {**ROWS, "read": 12}}, "rows read", 12, 10),

@@ -281,6 +281,7 @@ def test_the_fast_way_reads_what_parse_texts_reads(
         (b"1,\x00", "NUL bytes"),
         (b"1,\xff\xfe", "invalid UTF-8"),
         (b"1,\xc3", "invalid UTF-8"),
+        ("1,caf\u00e9".encode("latin-1"), "invalid UTF-8"),
         (b"1,\xed\xa0\x80", "invalid UTF-8"),
     ],
 )

@@ -60,7 +60,6 @@ def test_every_line_is_a_row_and_every_key_a_column(path: Path) -> None:
         ("true", "string", "true"),
         ("{}", "string", "<type>"),
         ('"\\u00e9\\n"', "string", "\u00e9"),
-        ('"\\ud800"', "string", "?"),
     ],
 )
 def test_a_cell_becomes_the_type_of_the_schema(
@@ -87,12 +86,6 @@ def test_nan_in_quotes_is_a_string(path: Path) -> None:
     assert read_cell(path, '"NaN"', "float") == "<nan>"
 
 
-def test_of_a_key_that_occurs_twice_the_last_one_counts(path: Path) -> None:
-    line = '{"a": 1, "a": 2}'
-    table = read_file(path, line, a="int")
-    assert table.columns["a"] == [json.loads(line)["a"]] == [2]
-
-
 def test_keys_are_stripped_like_headers(path: Path) -> None:
     assert read_file(path, '{" a ": 1}', a="int").columns["a"] == [1]
 
@@ -112,6 +105,15 @@ def test_keys_are_stripped_like_headers(path: Path) -> None:
         (b'{"a": "\xff"}', "invalid UTF-8"),
         (b'{"a": \0}', None),
         (b' {"a": "\t"} ', None),
+        (b'{"a": 1, "a": 2}', "a key that occurs twice"),
+        (b'{"a": 1, "a": 1}', "a key that occurs twice"),
+        (b'{"a": 1, " a ": 2}', "a key that occurs twice"),
+        (b'{"b": [{"c": 1, "c": 2}]}', "a key that occurs twice"),
+        (b'{"\\ud800": 1}', "half a surrogate pair"),
+        (b'{"a": "\\udfff"}', "half a surrogate pair"),
+        (b'{"b": ["\\ude00\\ud83d"]}', "half a surrogate pair"),
+        (b'{"a": Inf}', None),
+        (b'{"a": 5}\0', None),
         (b'{"b": ' + b"[" * 200 + b"]" * 200 + b"}", "nested too deeply"),
         (b'{"b": ' + b"[" * 100_000 + b"}", "nested too deeply"),
     ],
@@ -130,15 +132,36 @@ def test_a_bad_line_never_costs_its_neighbour(
     assert bad.detail.startswith("no JSON: ") or detail
 
 
+def test_a_whole_surrogate_pair_is_a_character(path: Path) -> None:
+    table = read_file(path, r'{"a": "\ud83d\ude00", "\u00e9": "\\ud800"}', a="string")
+    assert table.columns["a"] == ["\U0001f600"]
+    assert table.carried == {"\u00e9": [r"\ud800"]}
+
+
+def test_a_number_beyond_float64_is_infinite(path: Path) -> None:
+    assert [read_cell(path, cell, "float") for cell in ("1e400", "-1e400")] == ["<inf>"] * 2
+
+
 def test_blank_lines_are_counted_and_are_no_rows(path: Path) -> None:
     table = read_file(path, '\n \t\n{"a": 1}\r\n\r\n{"a": 2}', a="int")
     assert (table.ids, table.lines, table.malformed) == ([2, 4], [3, 5], [])
 
 
-def test_a_file_of_bad_lines_has_no_rows_and_no_columns(path: Path) -> None:
-    table = read_file(path, "oops\n[]\n", a="int")
-    assert (table.ids, len(table.malformed)) == ([], 2)
-    assert find_source(path).columns == ()
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("oops\n[]\n", "no JSON: Expecting value at character 1"),
+        ('[{"a": 1},\n{"a": 2}]\n', "no JSON: Expecting value at character 11"),
+        ('[{"a": 1}, {"a": 2}]', "no JSON object"),
+        ('{\n"a": 1\n}', "no JSON: Expecting property name"),
+    ],
+)
+def test_a_file_without_an_object_on_any_line_is_an_error(path: Path, text: str, what: str) -> None:
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"a\.jsonl is not JSON Lines: ") as caught:
+        find_source(path)
+    assert what in caught.value.message
+    assert "one object a line" in (caught.value.fix or "")
 
 
 def test_nested_values_are_carried_as_json_with_their_digits(path: Path) -> None:

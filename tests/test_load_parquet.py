@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.job import DEFAULT_MISSING
 from pipeline.load import convert_array, list_sources, plan_partitions, read_partition, read_records
 from tests.test_load_cells import INT_MAX, INT_MIN, KINDS, list_cells, parse
-from tests.test_load_csv import COMMA, Table, find_source, make_reading, read_source
+from tests.test_load_csv import COMMA, WHOLE, Table, find_source, make_reading, read_source
 
 NOON = 1704110400  # seconds; 2024-01-01T12:00Z
 
@@ -295,6 +295,46 @@ def test_carried_columns_keep_their_types(path: Path) -> None:
     }
 
 
+def test_what_is_nested_and_carried_may_be_null(path: Path) -> None:
+    """Beside a file without the column its rows hold null, which Parquet refuses otherwise."""
+    whole = pa.field("n", pa.int32(), nullable=False)
+    types = {
+        "struct": pa.struct([whole]),
+        "list": pa.list_(pa.field("element", pa.struct([whole]), nullable=False)),
+        "map": pa.map_(pa.string(), pa.field("value", pa.struct([whole]), nullable=False)),
+    }
+    cells: dict[str, Any] = {"struct": {"n": 1}, "list": [{"n": 2}], "map": [("k", {"n": 3})]}
+    schema = pa.schema([pa.field(name, types[name], nullable=False) for name in types])
+    pq.write_table(pa.Table.from_pylist([cells], schema), path)
+    (part,) = plan_partitions([find_source(path)], WHOLE)
+    (batch,) = read_partition(part, make_reading({}))
+    other = pa.table({"other": [1]})
+    both = pa.concat_tables([batch.carried, other], promote_options="default")
+    pq.write_table(both, path)
+    none = dict.fromkeys(cells)
+    assert pq.read_table(path).to_pylist() == [{**cells, "other": None}, {**none, "other": 1}]
+
+
+def test_a_time_of_spark_beyond_nanoseconds_is_no_other_time(path: Path) -> None:
+    """Spark writes INT96, which Arrow reads as nanoseconds: 9999 would become 1816."""
+    times = [datetime(9999, 12, 31, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC), None]
+    table = pa.table({"a": pa.array(times, pa.timestamp("us", "UTC"))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    read = read_source(find_source(path), make_reading({"a": "timestamp"}))
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    expected = [(time - epoch) // timedelta(microseconds=1) for time in times if time]
+    assert read.columns["a"] == [*expected, "<missing>"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_signalling_nan_is_nan_and_warns_nowhere(path: Path, dtype: str) -> None:
+    bits = {"float32": np.uint32(0x7FA00000), "float64": np.uint64(0x7FF4000000000000)}[dtype]
+    numbers = np.array([bits, 0], bits.dtype).view(dtype)
+    column = convert_array("float", pa.array(numbers), ())
+    assert list_cells(column) == ["<nan>", 0.0]
+    assert np.isnan(column.values + 0.0)[0]
+
+
 def test_texts_of_typed_cells_are_readable(path: Path) -> None:
     columns = {
         "a": pa.array([1.5, None]),
@@ -361,3 +401,25 @@ def test_a_damaged_page_is_an_error_and_no_row(path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.parquet cannot be read as Parquet") as caught:
         read_source(find_source(path), make_reading({"a": "int"}))
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_anywhere_is_an_error_that_names_the_file_or_cells(path: Path, seed: int) -> None:
+    """Without checksums a flipped bit may be a value, but never another exception."""
+    pick = np.random.default_rng(seed)
+    numbers = pick.integers(0, 100, 200)
+    table = pa.table({"a": numbers, "b": numbers / 7, "c": [f"t{n}" for n in numbers]})
+    pq.write_table(table, path, row_group_size=60, compression=["none", "snappy"][seed % 2])
+    whole = path.read_bytes()
+    refused = []
+    for _ in range(100):
+        data = bytearray(whole)
+        for place in pick.integers(0, len(data), pick.integers(1, 5)):
+            data[place] = pick.choice([0, 127, 128, 255])
+        path.write_bytes(data)
+        try:
+            read_source(find_source(path), make_reading({"a": "int", "b": "float", "c": "string"}))
+        except InputError as error:
+            refused.append(error.message)
+    assert len(refused) > 10
+    assert all(message.startswith("a.parquet") for message in refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,7 +172,7 @@ def test_duplicates_are_named_as_pandas_names_them(tmp_path: Path) -> None:
         ("a.csv", b'a,"b\n1,2\n', "header cannot be read: a quote that is not closed"),
         ("a.csv", b'a,"b"c\n1,2\n', "header cannot be read: text after a closing quote"),
         ("a.csv", b"a,\xff\n1,2\n", "header cannot be read: not utf-8"),
-        ("a.csv", "a,b\n".encode("utf-16-le"), "header cannot be read: NUL bytes"),
+        ("a.csv", b"a,b\0\n1,2\n", "header cannot be read: NUL bytes"),
         ("a.csv.gz", b"a,b\n1,2\n", "gzip"),
         ("a.csv.gz", gzip.compress(b"a,b\n", mtime=0)[:12], "gzip"),
         ("a.jsonl.gz", gzip.compress(b"{}\n", mtime=0)[:12], "gzip"),
@@ -243,11 +244,24 @@ def test_an_unknown_protocol_is_an_error_that_names_the_driver(tmp_path: Path) -
     assert "nosuch" in (caught.value.fix or "")
 
 
-@pytest.mark.parametrize("encoding", ["nope", "base64", "hex"])
+@pytest.mark.parametrize("encoding", ["nope", "base64", "hex", "", "utf\0", "idna", "undefined"])
 def test_an_encoding_that_is_none_is_an_error(folder: Path, encoding: str) -> None:
     with pytest.raises(InputError, match="there is no text encoding") as caught:
         list_sources(["a.csv"], folder, CsvSettings(encoding=encoding))
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_undeclared_utf_16_without_a_byte_order_mark_is_named(
+    tmp_path: Path, name: str, encoding: str
+) -> None:
+    data = ('{"a": "caf\u00e9"}\n' if "jsonl" in name else "a,b\ncaf\u00e9,2\n").encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(InputError, match=re.escape(name)) as caught:
+        list_files(tmp_path, name)
+    assert f'data.csv.encoding = "{encoding}"' in (caught.value.fix or "")
+    assert caught.value.fields["file"] == name
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])

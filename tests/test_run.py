@@ -222,7 +222,7 @@ class Table(pa.DataFrameModel):
     assert set(table["label"]) == {"no", "yes"}
     first = table[table["row_id"] == 0].iloc[0]
     assert first["at"] == pd.Timestamp("2024-12-31T23:00:00")
-    assert result.ledger.cells == {"repaired": 0, "filled": 28 + 20}
+    assert result.ledger.cells == {"repaired": 0, "filled": 28 + 20, "parsed": 0}
     assert result.manifest.spec.label.classes == ("no", "yes")
 
 
@@ -245,7 +245,7 @@ def test_the_policies_do_what_they_say(make_job: MakeJob, tmp_path: Path) -> Non
     assert table.loc[100, "size"] == 100.0
     assert 101 not in table.index
     assert result.ledger.rows["quarantined"] == 1
-    assert result.ledger.cells == {"repaired": 1, "filled": 0}
+    assert result.ledger.cells == {"repaired": 1, "filled": 0, "parsed": 0}
 
 
 def test_a_row_with_too_many_broken_cells_goes(make_job: MakeJob, tmp_path: Path) -> None:
@@ -441,3 +441,16 @@ def test_an_ignored_key_that_a_file_may_lack_costs_no_row(
     (job.parent / "raw" / "b.csv").write_text("code," + HEADER + rows)
     result = run_job(job, out=tmp_path / "out", until="shards")
     assert result.ledger.rows["quarantined"] == 0
+
+
+def test_a_constant_fills_a_column_of_which_nothing_is_valid(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    text = HEADER + "".join(f",{i},?,{i % 2}\n" for i in range(60))
+    policies = "[repair]\nmax_repaired_ratio_per_row = 1.0\n[repair.columns]\n"
+    constants = 'size = { constant = 12.5 }\ncolour = { constant = "red" }\n[train]'
+    job = JOB.replace("[train]", policies + constants)
+    run_job(make_job(text, job), out=tmp_path / "out", until="shards")
+    rows = read_split(tmp_path / "out")
+    assert rows["size"].tolist() == [12.5] * 60
+    assert rows["colour"].tolist() == ["red"] * 60

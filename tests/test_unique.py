@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.arrow import strings
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE, Batch, Column
 from pipeline.schema import ColumnSchema, Schema
-from pipeline.unique import find_duplicates, list_keys, spill_keys
+from pipeline.whole import find_repeats, list_keys, spill_keys
 
 KEEP = {"all": False, "exclude_first": "first", "exclude_last": "last"}
 NUM_BUCKETS = 3
@@ -58,8 +58,8 @@ def find(batches: Sequence[Batch], schema: Schema, folder: Path, key: int = 0) -
     paths = []
     for index, batch in enumerate(batches):
         paths.append(folder / f"{index}.keys")
-        spill_keys(paths[-1], batch, schema, 7, NUM_BUCKETS)
-    return find_duplicates(paths, key, NUM_BUCKETS, schema.report_duplicates).tolist()
+        spill_keys(paths[-1], batch, schema, 7, NUM_BUCKETS, np.zeros(0, np.int64))
+    return find_repeats(paths, key, NUM_BUCKETS, schema.report_duplicates).row_ids.tolist()
 
 
 ROWS = st.tuples(

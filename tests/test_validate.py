@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -17,8 +19,10 @@ from hypothesis import strategies as st
 from pipeline.arrow import strings
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE, VALUE_DTYPES, Column
 from pipeline.errors import CheckNotRowWise, InputError, SchemaError
+from pipeline.schema import Check as KnownCheck
 from pipeline.validate import bind_schema, compile_schema, judge_columns
 from pipeline.validate.frame import FrameVerdict, validate_frame
+from pipeline.validate.kernels import is_common_pattern, list_suspects, passes
 
 Check = pa.Check
 KINDS = {
@@ -186,7 +190,9 @@ def test_overflow_begins_where_the_narrower_type_rounds_to_infinity(
         assert np.isinf(narrow(limit))
         assert np.isfinite(narrow(np.nextafter(limit, 0)))
     schema = pa.DataFrameSchema({"x": pa.Column(schema_dtype)})
-    cells = [sign * limit, sign * np.nextafter(limit, 0), sign * 1e308]
+    # What is cast to the training dtype has been rounded to the schema's before.
+    held = np.float32 if (schema_dtype, training) == ("float32", "float16") else np.float64
+    cells = [sign * limit, sign * float(np.nextafter(held(limit), held(0))), sign * 1e308]
     assert judge(schema, {"x": column("float", cells)}, training) == [("x", "overflow", [0, 2])]
 
 
@@ -366,8 +372,9 @@ def test_a_blank_in_a_check_on_rows_is_what_pandera_makes_of_it(dtype: str) -> N
     cells = [(1, 1), (1, 0), (None, 1), (None, None)]
     frames = [pd.DataFrame([pair], columns=["a", "b"]).astype(dtype) for pair in cells]
     wanted = [i for i, frame in enumerate(frames) if not check(frame).check_passed]
+    none = np.nan if KINDS[dtype] == "float" else 0
     parts = {
-        name: column(KINDS[dtype], [c or 0 for c in side], [OK if c is not None else MISSING for c in side])
+        name: column(KINDS[dtype], [none if c is None else c for c in side], [OK if c is not None else MISSING for c in side])
         for name, side in zip("ab", zip(*cells, strict=True), strict=True)
     }  # fmt: skip
     assert judge(schema, parts) == [(None, "mine", wanted)]
@@ -383,7 +390,6 @@ def test_a_check_on_rows_that_looks_beyond_its_row_ends_the_job() -> None:
 REFUSED = {
     "hypothesis": {"checks": pa.Hypothesis.one_sample_ttest(popmean=1.0)},
     "groupby": {"checks": Check(lambda groups: groups, groupby="x", name="grouped")},
-    "parsers": {"parsers": pa.Parser(lambda df: df)},
     "unique": {"unique": ["x", "z"]},
 }
 
@@ -504,7 +510,7 @@ def test_a_frame_without_a_required_column_is_refused_and_an_optional_one_may_la
     columns = {"a": pa.Column(float), "b": pa.Column(float, required=False)}
     schema = pa.DataFrameSchema(columns)
     assert validate_frame(pd.DataFrame({"a": [1.0]}), schema).reasons.empty
-    with pytest.raises(InputError, match="no column 'a'"):
+    with pytest.raises(InputError, match="the column 'a' is missing"):
         validate_frame(pd.DataFrame({"b": [1.0]}), schema)
 
 
@@ -549,3 +555,104 @@ def test_a_cell_that_breaks_two_checks_of_one_name_has_that_reason_once() -> Non
     cells = {"x": Column("float", np.array([1.0, 9.0, 7.0]))}
     (finding,) = judge_columns(cells, compile_schema(schema), pandera_schema=schema)
     assert (finding.rule, finding.positions.tolist()) == ("<lambda>", [1, 2])
+
+
+HOLDS: dict[str, Any] = {
+    "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "ge": operator.ge,
+    "lt": operator.lt, "le": operator.le,
+    "isin": lambda cell, listed: cell in listed, "notin": lambda cell, listed: cell not in listed,
+}  # fmt: skip
+ARGUMENTS = {"gt": "min_value", "ge": "min_value", "lt": "max_value", "le": "max_value"}
+ARGUMENTS |= {"isin": "allowed_values", "notin": "forbidden_values", "eq": "value", "ne": "value"}
+
+
+@pytest.mark.parametrize("kind", ["float", "int"])
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_the_suspects_are_the_cells_that_break_something(kind: str, data: Any) -> None:
+    cell = FLOATS if kind == "float" else st.one_of(st.integers(-3, 3), INTS)
+    cells = data.draw(st.lists(cell, max_size=8))
+    clean = st.just([OK] * len(cells))
+    mixed = st.lists(st.sampled_from(STATES), min_size=len(cells), max_size=len(cells))
+    states = data.draw(st.one_of(clean, mixed))
+    bound = st.one_of(cell, st.sampled_from(cells)) if cells else cell
+    checks = [
+        (name, data.draw(st.lists(bound, max_size=5)) if name.endswith("in") else data.draw(bound))
+        for name in data.draw(st.lists(st.sampled_from(list(HOLDS)), max_size=3))
+    ]
+    limit = data.draw(st.sampled_from([np.inf, LIMIT, 65520.0]))
+    broken = [
+        i
+        for i, (value, state) in enumerate(zip(cells, states, strict=True))
+        if state != OK
+        or (kind == "float" and abs(value) >= limit)
+        or not all(HOLDS[name](value, given) for name, given in checks)
+    ]
+    values = [BLANK[kind][s] if s != OK else v for v, s in zip(cells, states, strict=True)]
+    known = [KnownCheck(name, {ARGUMENTS[name]: given}, name) for name, given in checks]
+    judged = column(kind, values, None if set(states) <= {OK} else states)
+    assert list_suspects(judged, known, limit).tolist() == broken
+
+
+def test_a_bound_that_a_narrow_type_rounds_to_the_limit_lets_no_overflow_pass() -> None:
+    cells = Column("float", np.array([-65520, 0, np.nan], "float32"), np.array([0, 0, 2], np.uint8))
+    at_least = KnownCheck("ge", {"min_value": -65519.9999999}, "ge")
+    at_most = KnownCheck("le", {"max_value": 9.0}, "le")
+    assert list_suspects(cells, [at_least, at_most], 65520.0).tolist() == [0, 2]
+
+
+SPECIAL = ["", "a", "b1", "ab\n", "\n", "é", "٣", "a b", "²", "_", "-", "a\x00b", "\x85", "K"]
+COMMON = [
+    r"^[a-z]+$", r"a|^b\d", r"\w", r"\W", r"\bé", r"[\d_-]", r"[^a]$", r".{2}", r"(?:a|b)+?$", r"",
+    r"\D\w{0,2}$", r"é|\.", r"$",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
+@pytest.mark.parametrize("pattern", COMMON)
+def test_a_common_pattern_finds_what_pandera_finds(pattern: str, dtype: str) -> None:
+    assert is_common_pattern(pattern)
+    for check in (Check.str_matches(pattern), Check.str_contains(pattern)):
+        wanted = [bool(check(pd.Series([text], dtype=dtype)).check_passed) for text in SPECIAL]
+        known = KnownCheck(check.name, {"pattern": pattern}, check.name)
+        assert passes(known, column("string", SPECIAL)).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"a{,2}", r"\s", r"\B", r"(?i)k", r"[[:alpha:]]", r"a++", r"(?=a)", r"(a)\1", r"a{1001}",
+     r"\Z", r"a\z", r"\p{L}", r"(", r"[b-a]", r"[\b]", r"\u0061", re.compile("a")],
+)  # fmt: skip
+def test_a_pattern_that_engines_may_read_otherwise_is_left_to_pandera(pattern: Any) -> None:
+    assert not is_common_pattern(pattern)
+
+
+def test_a_pattern_is_not_found_where_there_is_no_text() -> None:
+    known = KnownCheck("p", {"pattern": r"\w*$"}, "str_matches")
+    assert passes(known, column("string", [None, "é\n"], [MISSING, OK])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("missing", "broken"),
+    [(("",), [1]), (("", "?"), []), ({"x": ["?"]}, [0]), ({"y": ["?"]}, [1])],
+)
+def test_a_frame_s_texts_for_missing_can_be_given(missing: Any, broken: list[int]) -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(float, nullable=True)})
+    verdict = validate_frame(pd.DataFrame({"x": ["", "?", "1"]}), schema, missing=missing)
+    assert verdict.reasons["row"].tolist() == broken
+
+
+@pytest.mark.parametrize(
+    ("facts", "names", "error"),
+    [
+        ({"strict": True}, ["a", "b", "c"], "'c'"),
+        ({"ordered": True}, ["b", "a"], "stands after"),
+        ({}, ["a", "b", "a"], "'a' 2 times"),
+    ],
+)
+def test_a_frame_of_other_columns_than_the_schema_s_is_refused(
+    facts: Any, names: list[str], error: str
+) -> None:
+    schema = pa.DataFrameSchema({"a": pa.Column(float), "b": pa.Column(float)}, **facts)
+    with pytest.raises(InputError, match=f"the DataFrame: .*{error}"):
+        validate_frame(pd.DataFrame([["1"] * len(names)], columns=names), schema)

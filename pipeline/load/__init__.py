@@ -3,6 +3,7 @@
 from pipeline.load.batches import read_partition, read_records
 from pipeline.load.cells import parse_texts
 from pipeline.load.columns import check_columns
+from pipeline.load.opening import Location
 from pipeline.load.partitions import Partition, plan_partitions
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
@@ -10,6 +11,7 @@ from pipeline.load.sources import list_sources
 from pipeline.load.typed import convert_array
 
 __all__ = [
+    "Location",
     "Partition",
     "Reading",
     "Source",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Sequence, Set
 from difflib import get_close_matches
 from itertools import pairwise
 
@@ -26,13 +27,15 @@ def check_columns(
 
     Raises:
         InputError: A file lacks a column that is required and not nullable; or has one more than
-            a strict schema names; or has them in another order than an ordered schema; or holds
-            lists or structs where the schema has plain values.
+            a strict schema names; or has one twice; or has them in another order than an ordered
+            schema; or holds lists or structs where the schema has plain values.
     """
+    known = {*schema.names, *also_known}
     for source in sources:
         _check_present(source, schema)
+        _check_repeated(source, known)
         if schema.strict:
-            _check_strict(source, {*schema.names, *also_known})
+            _check_strict(source, known)
         if schema.ordered:
             _check_order(source, schema)
         _check_types(source, schema)
@@ -52,20 +55,39 @@ def _check_present(source: Source, schema: Schema) -> None:
         )
 
 
+def _check_repeated(source: Source, known: Set[str]) -> None:
+    """Refuse a header that gives a known name twice, unless the copies are known as well."""
+    for name, copies in source.repeated:
+        if name in known and not known >= set(copies):
+            raise InputError(
+                f"{source.name}: the header has the column {name!r} {1 + len(copies)} times.",
+                expected="each column of the schema once",
+                fix=f"rename the others, or name them in data.ignore: {_listed(copies)}.",
+                file=source.name,
+                column=name,
+            )
+
+
 def _advise(source: Source, name: str) -> str:
     if source.format == "csv" and len(source.columns) == 1:
         for delimiter in ";,\t|":
             if delimiter in source.columns[0]:
                 return f"the header has {delimiter!r} in it: set data.csv.delimiter."
+    if source.format == "csv" and _looks_like_data(source.columns):
+        return "the first line looks like data: name the columns in data.csv.columns."
     folded = {known.lower(): known for known in source.columns}
     near = get_close_matches(name.lower(), folded, n=1)
     if near:
         return f"did you mean {folded[near[0]]!r}? Rename it in the schema or in the file."
-    return "add the column to the file, or make it nullable or not required in the schema."
+    return "add the column to the file; a feature may be nullable or not required instead."
+
+
+def _looks_like_data(headers: Sequence[str]) -> bool:
+    return any(re.fullmatch(r"[+-]?\d+([.,]\d+)?(\.\d+)?", header) for header in headers)
 
 
 def _check_strict(source: Source, known: Collection[str]) -> None:
-    unknown = [name for name in source.columns if name not in known]
+    unknown = [name for name in source.raw_columns if name not in known]
     if unknown:
         raise InputError(
             f"{source.name}: {len(unknown)} columns that the strict schema does not name: "

@@ -139,7 +139,7 @@ class CsvReader:
         text = gather(data, records, rows[positions])
         types = dict.fromkeys(self.source.columns, pa.string())
         table = self._parse(text, records.longest, types, [], {})
-        return {name: _combine(table.column(name)) for name in self.source.columns}
+        return {name: _combine(table.column(name)) for name in self.source.raw_columns}
 
     def _read_columns(
         self, data: bytes, longest: int, rejected: dict[int, str]
@@ -157,7 +157,7 @@ class CsvReader:
                 columns[name] = parse_texts(kind, array, missing, decimal)
             else:
                 columns[name] = _wrap(kind, array, missing_numbers(kind, missing, decimal))
-        carried = [name for name in self.source.columns if self.reading.carries(name)]
+        carried = [name for name in self.source.raw_columns if self.reading.carries(name)]
         return columns, table.select(carried)
 
     def _read_table(self, data: bytes, longest: int, rejected: dict[int, str]) -> pa.Table:

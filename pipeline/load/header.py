@@ -23,6 +23,7 @@ class Header:
 
     Attributes:
         columns: The columns' names, each once.
+        repeated: Name to the names that its further copies were given.
         stop: Where the first record after it starts, in the UTF-8 text.
         row: The line of the first record after it.
     """
@@ -30,6 +31,7 @@ class Header:
     columns: tuple[str, ...]
     stop: int
     row: int
+    repeated: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def check_settings(settings: CsvSettings) -> None:
@@ -53,11 +55,13 @@ def check_settings(settings: CsvSettings) -> None:
 
 
 def read_header(location: Location, settings: CsvSettings) -> Header:
-    """Read the first record that is not a blank line.
+    """Read the first record that is not a blank line; none where the settings name the columns.
 
     Raises:
         InputError: There is none, or it is broken.
     """
+    if settings.columns is not None:
+        return Header(name_columns(settings.columns), 0, 1)
     beginning = b""
     pieces = read_text(location)
     final = False
@@ -72,7 +76,7 @@ def read_header(location: Location, settings: CsvSettings) -> Header:
                 continue
             row = 1 + int(_next_line(records, index))
             fields = _read_fields(line, records.broken.get(index), location, settings)
-            return Header(name_columns(fields), int(stop), row)
+            return Header(name_columns(fields), int(stop), row, list_repeated(fields))
     raise InputError(
         f"{location.name} is empty.", fix="remove it from data.raw.", file=location.name
     )
@@ -123,3 +127,12 @@ def name_columns(headers: Sequence[str]) -> tuple[str, ...]:
         taken.add(unique)
         names.append(unique)
     return tuple(names)
+
+
+def list_repeated(headers: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return every name that occurs more than once, and what its copies are called."""
+    copies: dict[str, list[str]] = {}
+    for header, name in zip(headers, name_columns(headers), strict=True):
+        if header.strip() and header.strip() != name:
+            copies.setdefault(header.strip(), []).append(name)
+    return tuple((header, tuple(names)) for header, names in copies.items())

@@ -17,7 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrow import strings
-from pipeline.batch import INF, NAN, TYPE, Batch, Column, Kind, Malformed, Positions
+from pipeline.batch import (
+    INF,
+    NAN,
+    QUARANTINE_COLUMNS,
+    TYPE,
+    Batch,
+    Column,
+    Kind,
+    Malformed,
+    Positions,
+)
 from pipeline.errors import InputError
 from pipeline.load.blocks import read_blocks
 from pipeline.load.cells import missing_column, parse_texts
@@ -51,20 +61,43 @@ class _Nested(str):
     __slots__ = ()
 
 
+class _KeyTwice(Exception):
+    """A key occurs twice in one object; Python would keep the last value alone."""
+
+
+def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        raise _KeyTwice
+    return cells
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_collect, parse_int=_Number, parse_float=_Number, parse_constant=_Constant
+)
+
+
 def _parse(line: bytes) -> Cells | str:
     """Return the cells of one line, or what is wrong with it."""
     try:
-        value = json.loads(
-            line.decode("utf-8"), parse_int=_Number, parse_float=_Number, parse_constant=_Constant
-        )
+        value = _DECODER.decode(line.decode("utf-8"))
         if not isinstance(value, dict):
             return "no JSON object"
-        return {
-            key.strip(): _Nested(_write(cell)) if isinstance(cell, (list, dict)) else cell
-            for key, cell in value.items()
-        }
+        cells = _collect(
+            [
+                (key.strip(), _Nested(_write(cell)) if isinstance(cell, (list, dict)) else cell)
+                for key, cell in value.items()
+            ]
+        )
+        if b"\\u" in line:
+            _write(value).encode("utf-8")
+        return cells
     except UnicodeDecodeError:
         return "invalid UTF-8"
+    except UnicodeEncodeError:
+        return "half a surrogate pair"
+    except _KeyTwice:
+        return "a key that occurs twice"
     except RecursionError:
         return "nested too deeply"
     except json.JSONDecodeError as error:
@@ -89,19 +122,28 @@ def read_keys(location: Location) -> tuple[str, ...]:
     """Return the keys of the first lines, in order of appearance.
 
     Raises:
-        InputError: The file holds nothing.
+        InputError: The file holds nothing, or none of its first lines is an object.
     """
     keys: dict[str, None] = {}
-    empty = True
+    faults: list[str] = []
     lines = (line for block in read_blocks(location, None) for _, line in _lines(*block))
-    for line in islice(lines, SAMPLE_LINES):
-        empty = False
-        cells = _parse(line)
+    sample = [_parse(line) for line in islice(lines, SAMPLE_LINES)]
+    for cells in sample:
         if isinstance(cells, dict):
             keys |= dict.fromkeys(cells)
-    if empty:
+        else:
+            faults.append(cells)
+    if not sample:
         raise InputError(
             f"{location.name} is empty.", fix="remove it from data.raw.", file=location.name
+        )
+    if len(faults) == len(sample):
+        raise InputError(
+            f"{location.name} is not JSON Lines: {faults[0]}.",
+            expected="an object on each line",
+            got=f"none on the first {len(sample):,}",
+            fix="write one object a line, without brackets around them all or commas between.",
+            file=location.name,
         )
     return tuple(keys)
 
@@ -172,7 +214,8 @@ def _to_text(cell: str | bool | None) -> str | None:
 
 
 def _list_keys(objects: Sequence[Cells], source: Source) -> list[str]:
-    return list(dict.fromkeys([*source.columns, *(key for cells in objects for key in cells)]))
+    names = dict.fromkeys([*source.columns, *(key for cells in objects for key in cells)])
+    return [name for name in names if not (source.is_refed and name in QUARANTINE_COLUMNS)]
 
 
 def _carry(objects: list[Cells], source: Source, reading: Reading) -> pa.Table:

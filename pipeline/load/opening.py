@@ -25,6 +25,10 @@ _BOMS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (b"\xfe\xff", "utf-16"),
 )
+# Python's own: they write names or literals, and no tables.
+_NO_TABLES = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
+# So much is looked at for UTF-16 without a byte order mark.
+_SAMPLE_BYTES = 1 << 10
 
 
 def _mark_broken(error: UnicodeError) -> tuple[str, int]:
@@ -65,25 +69,48 @@ def find_encoding(location: Location, declared: str) -> tuple[str, int]:
     A byte order mark decides where the job declares UTF-8, its default; nothing else is guessed.
 
     Raises:
-        InputError: There is no such encoding, or the file cannot be read.
+        InputError: There is no such encoding, the file cannot be read, or it is UTF-16 without a
+            byte order mark where UTF-8 is declared.
     """
+    name = _find_codec(declared)
+    if name not in ("utf-8", "utf-8-sig", "ascii"):
+        return name, 0
+    with open_raw(location) as file:
+        beginning = file.read(_SAMPLE_BYTES)
+    for mark, encoding in _BOMS:
+        if beginning.startswith(mark):
+            return ("utf-8", len(mark)) if encoding == "utf-8-sig" else (encoding, 0)
+    likely = _guess_utf_16(beginning)
+    if likely is not None:
+        raise InputError(
+            f"{location.name} is not {declared}: every second byte is NUL.",
+            fix=f'it looks like {likely}: set data.csv.encoding = "{likely}" for delimited text, '
+            "or write the file as UTF-8.",
+            file=location.name,
+        )
+    return "utf-8", 0
+
+
+def _find_codec(declared: str) -> str:
     try:
         codec = codecs.lookup(declared)
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
         codec = None
-    if codec is None or not codec._is_text_encoding:
+    if codec is None or not codec._is_text_encoding or codec.name in _NO_TABLES:
         raise InputError(
             f"data.csv.encoding: there is no text encoding {declared!r}.",
             fix='name one that Python knows, such as "utf-8", "latin-1" or "utf-16".',
         )
-    if codec.name not in ("utf-8", "utf-8-sig", "ascii"):
-        return codec.name, 0
-    with open_raw(location) as file:
-        beginning = file.read(4)
-    for mark, encoding in _BOMS:
-        if beginning.startswith(mark):
-            return ("utf-8", len(mark)) if encoding == "utf-8-sig" else (encoding, 0)
-    return "utf-8", 0
+    return codec.name
+
+
+def _guess_utf_16(beginning: bytes) -> str | None:
+    """Tell the byte order of UTF-16 whose first line is mostly ASCII; None for other text."""
+    line = beginning.partition(b"\n")[0]
+    even, odd = line[0::2].count(0), line[1::2].count(0)
+    if odd > len(line) // 4 and not even:
+        return "utf-16-le"
+    return "utf-16-be" if even > len(line) // 4 and not odd else None
 
 
 def read_text(location: Location, start: int = 0, stop: int | None = None) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ from pipeline.arrow import positions_array
 from pipeline.batch import Batch, Positions
 from pipeline.errors import InputError
 from pipeline.load.cells import missing_column
-from pipeline.load.header import name_columns
 from pipeline.load.opening import Location, open_raw
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
@@ -27,7 +26,11 @@ def _open_table(location: Location) -> Iterator[pq.ParquetFile]:
     with open_raw(location) as raw:
         try:
             # From a file object and not a path: a remote file is opened in the same way.
-            with pq.ParquetFile(raw, page_checksum_verification=True) as file:
+            # Spark's INT96 times by the microsecond: as nanoseconds the year 9999 would wrap
+            # around to 1816, in silence. Digits beyond the microsecond are cut off.
+            with pq.ParquetFile(
+                raw, page_checksum_verification=True, coerce_int96_timestamp_unit="us"
+            ) as file:
                 yield file
         except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
             raise InputError(
@@ -37,7 +40,7 @@ def _open_table(location: Location) -> Iterator[pq.ParquetFile]:
             ) from error
 
 
-def read_types(location: Location) -> dict[str, str]:
+def read_types(location: Location) -> tuple[list[str], list[str]]:
     """Return the columns' names and Arrow types.
 
     Raises:
@@ -45,7 +48,7 @@ def read_types(location: Location) -> dict[str, str]:
     """
     with _open_table(location) as file:
         schema = file.schema_arrow
-        return dict(zip(name_columns(schema.names), map(str, schema.types), strict=True))
+        return list(schema.names), [str(type_) for type_ in schema.types]
 
 
 def group_rows(location: Location, partition_bytes: int) -> Iterator[tuple[int, int, int, int]]:
@@ -109,16 +112,17 @@ def read_groups(
 
 def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) -> Batch:
     arrays = dict(zip(source.columns, rows.columns, strict=True))
+    decimal = source.csv.decimal if source.is_refed else "."
     columns = {}
     for name, kind in reading.list_columns():
         if name in arrays:
-            columns[name] = convert_array(kind, arrays[name], reading.missing_texts(name))
+            columns[name] = convert_array(kind, arrays[name], reading.missing_texts(name), decimal)
         else:
             columns[name] = missing_column(kind, rows.num_rows)
     carried = {
         name: list_texts(array) if name in source.as_text else plain_array(array)
         for name, array in arrays.items()
-        if reading.carries(name)
+        if name in source.raw_columns and reading.carries(name)
     }
     return Batch(
         source=source.name,
@@ -126,7 +130,7 @@ def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) ->
         rows=np.arange(place, place + rows.num_rows) + 1,
         columns=columns,
         carried=pa.table(carried),
-        read_texts=partial(_read_texts, arrays),
+        read_texts=partial(_read_texts, {name: arrays[name] for name in source.raw_columns}),
     )
 
 

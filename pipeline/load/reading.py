@@ -18,6 +18,7 @@ class Reading:
         schema: The columns that are read as their own types; no name is a regular expression.
         missing: Column to the texts that mean missing in it; `DEFAULT_MISSING` for the others.
         group: A column that is read as text where the schema does not name it, or None.
+        filters: Whether a column that the schema does not name is left out.
         also_carried: Columns that are read as their own types and carried as they were, too.
         batch_rows: How many rows a batch holds at most.
     """
@@ -26,6 +27,7 @@ class Reading:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group: str | None = None
     batch_rows: int = 65_536
+    filters: bool = False
     also_carried: frozenset[str] = frozenset()
 
     @classmethod
@@ -35,11 +37,13 @@ class Reading:
         missing = {name: data.missing_texts(name) for name in names}
         unnamed_group = {data.group} - {None, *schema.names}
         also_carried = frozenset(name for name in (*data.ignore, *unnamed_group) if name)
-        return cls(schema, missing, data.group, batch_rows, also_carried)
+        return cls(schema, missing, data.group, batch_rows, schema.filters, also_carried)
 
     def carries(self, name: str) -> bool:
         """Tell whether a column of the file is carried as it is."""
-        return name in self.also_carried or name not in dict(self.list_columns())
+        if name in self.also_carried:
+            return True
+        return not self.filters and name not in dict(self.list_columns())
 
     def missing_texts(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean missing in this column."""

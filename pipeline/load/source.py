@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.batch import QUARANTINE_COLUMNS
 from pipeline.job import CsvSettings
 from pipeline.load.opening import Location
 
@@ -28,6 +29,8 @@ class Source:
         as_text: Columns that are carried as text, since the files' types conflict.
         content_hash: Of its bytes, in hexadecimal.
         modified: Seconds since 1970, or None where that is unknown.
+        repeated: Column to the names that its further copies in the header were given.
+        fault: Why it cannot be read, where such files are set aside; else empty.
     """
 
     index: int
@@ -42,6 +45,20 @@ class Source:
     as_text: frozenset[str] = frozenset()
     content_hash: str = ""
     modified: float | None = None
+    repeated: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    fault: str = ""
+
+    @property
+    def is_refed(self) -> bool:
+        """Return whether it is a quarantine that was mended."""
+        return set(QUARANTINE_COLUMNS) <= set(self.columns)
+
+    @property
+    def raw_columns(self) -> tuple[str, ...]:
+        """Return its columns, less those that nanproof put there."""
+        if not self.is_refed:
+            return self.columns
+        return tuple(name for name in self.columns if name not in QUARANTINE_COLUMNS)
 
     @property
     def name(self) -> str:

@@ -7,12 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import fsspec
 
 from pipeline.errors import InputError
 from pipeline.job import CsvSettings
-from pipeline.load.header import check_settings, read_header
+from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
 from pipeline.load.json_lines import read_keys
 from pipeline.load.opening import Location, find_encoding, hash_content
 from pipeline.load.parquet import read_types
@@ -30,7 +31,10 @@ FORMATS: dict[str, Format] = {
 
 
 def list_sources(
-    patterns: Sequence[str], folder: Path | str, csv_settings: CsvSettings
+    patterns: Sequence[str],
+    folder: Path | str,
+    csv_settings: CsvSettings,
+    on_bad_file: Literal["fail", "quarantine"] = "fail",
 ) -> tuple[Source, ...]:
     """List raw files and read their headers.
 
@@ -38,6 +42,7 @@ def list_sources(
         patterns: Paths and globs relative to `folder`, and fsspec URLs.
         folder: Where the job file lies.
         csv_settings: How delimited text is written; `.tsv` has tabs unless a delimiter is given.
+        on_bad_file: "quarantine" to mark a file that cannot be read by its `fault`.
 
     Raises:
         InputError: Nothing matches, a format is unknown, or a file is empty or unreadable.
@@ -48,9 +53,15 @@ def list_sources(
         found.update(_expand(pattern, Path(folder).resolve()))
     if not found:
         raise InputError("data.raw names no file.", fix='give data.raw, such as ["raw/*.csv"].')
-    sources = [
-        _look_at(index, name, found[name], csv_settings) for index, name in enumerate(sorted(found))
-    ]
+    sources = []
+    for index, name in enumerate(sorted(found)):
+        try:
+            sources.append(_look_at(index, name, found[name], csv_settings))
+        except InputError as error:
+            if on_bad_file == "fail":
+                raise
+            bad = Location(name, found[name])
+            sources.append(Source(index, bad, 0, "csv", (), csv_settings, fault=error.message))
     conflicts = _conflicting(sources)
     return tuple(replace(s, as_text=conflicts & set(s.columns)) for s in sources)
 
@@ -110,14 +121,16 @@ def _look_at(index: int, name: str, url: str, settings: CsvSettings) -> Source:
         location = replace(location, encoding=encoding, start=mark)
         header = read_header(location, settings)
         source = replace(source, location=location, data_start=header.stop, first_row=header.row)
-        source = replace(source, columns=header.columns)
+        source = replace(source, columns=header.columns, repeated=header.repeated)
     elif format_ == "jsonl":
         encoding, mark = find_encoding(location, "utf-8")
         location = replace(location, encoding=encoding, start=mark)
         source = replace(source, location=location, columns=read_keys(location))
     else:
-        types = read_types(location)
-        source = replace(source, columns=tuple(types), types=tuple(types.items()))
+        names, types = read_types(location)
+        columns = name_columns(names)
+        source = replace(source, columns=columns, repeated=list_repeated(names))
+        source = replace(source, types=tuple(zip(columns, types, strict=True)))
     return replace(source, content_hash=hash_content(location))
 
 

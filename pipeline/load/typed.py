@@ -29,7 +29,9 @@ INT_BOUND = 2.0**63
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
-def convert_array(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Column:
+def convert_array(
+    kind: Kind, array: pa.Array, missing: Sequence[str], decimal: str = "."
+) -> Column:
     """Convert one column.
 
     Strings, and decimals by their digits, are parsed like text. Null is missing, a float NaN is
@@ -39,6 +41,7 @@ def convert_array(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Column
         kind: What the cells are to become.
         array: `(rows,)` of any Arrow type.
         missing: The texts that mean missing; by value where the kind is a number.
+        decimal: The character between units and tenths in strings.
     """
     array = _unwrap(array)
     type_ = array.type
@@ -47,7 +50,7 @@ def convert_array(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Column
     if _is_binary(type_) or not _is_sound(array):
         return _convert_binary(kind, array.cast(pa.binary()), missing)
     if pa.types.is_string(type_) or pa.types.is_decimal(type_):
-        return parse_texts(kind, array.cast(pa.string()), missing)
+        return parse_texts(kind, array.cast(pa.string()), missing, decimal)
     if kind == "string":
         return _convert_to_text(array, missing)
     column = _convert_values(kind, array)
@@ -59,10 +62,32 @@ def convert_array(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Column
 def plain_array(array: pa.Array) -> pa.Array:
     """Return the array without dictionary, extension type or a layout that few kernels know.
 
-    Bytes that are no UTF-8 become backslash escapes where the type is text.
+    Bytes that are no UTF-8 become backslash escapes where the type is text. Whatever is nested
+    may be null, as it has to be beside the rows of a file without the column.
     """
     array = _unwrap(array)
+    if pa.types.is_nested(array.type):
+        return array.cast(_nullable(array.type))
     return array if _is_sound(array) else _decode(array.cast(pa.binary()))
+
+
+def _nullable(type_: pa.DataType) -> pa.DataType:
+    """Return a nested type with every field nullable but the keys of maps, which never are."""
+
+    def relax(field: pa.Field) -> pa.Field:
+        return pa.field(field.name, _nullable(field.type))
+
+    if pa.types.is_struct(type_):
+        return pa.struct([relax(field) for field in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(type_.key_type, relax(type_.item_field), type_.keys_sorted)
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(relax(type_.value_field), type_.list_size)
+    if pa.types.is_large_list(type_):
+        return pa.large_list(relax(type_.value_field))
+    if pa.types.is_list(type_):
+        return pa.list_(relax(type_.value_field))
+    return type_
 
 
 def _unwrap(array: pa.Array) -> pa.Array:
@@ -175,7 +200,8 @@ def _convert_values(kind: Kind, array: pa.Array) -> Column:
     else:
         states[states == OK] = TYPE
         values = np.zeros(len(array), VALUE_DTYPES[kind])
-    unread = (states == MISSING) | (states == TYPE) | ((states == NAN) & (kind != "float"))
+    # NaN is written anew: a signalling one would warn wherever it is calculated with.
+    unread = (states == MISSING) | (states == TYPE) | (states == NAN)
     values[unread] = np.nan if kind == "float" else 0
     return Column(kind, values, states if states.any() else None)
 
@@ -187,7 +213,8 @@ def _convert_numbers(kind: Kind, numbers: Values, states: npt.NDArray[np.uint8])
         states[ok & np.isinf(numbers)] = TYPE if kind == "bool" else INF
         ok = states == OK
     if kind == "float":
-        floats = numbers.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is NaN like any other
+            floats = numbers.astype(np.float64)
         states[ok & ~_is_exact(numbers, floats)] = TYPE
         return floats
     if kind == "bool":

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.batch import Kind
+from pipeline.batch import VALUE_DTYPES, Column, Kind
 from pipeline.errors import RepairError, SettingsError
 from pipeline.job import Constant, RepairSettings
-from pipeline.repair.statistics import Summary
+from pipeline.repair.statistics import Summary, summarize
 from pipeline.schema import Check, ColumnSchema
 
 PolicyName = Literal["median", "mean", "most_frequent", "constant", "clip", "drop"]
@@ -120,13 +120,17 @@ def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings
     """Learn one feature column's plan from its valid train cells.
 
     Raises:
-        RepairError: The column has no valid train cell.
+        RepairError: The column has no valid train cell, and no constant takes their place.
     """
     policy, constant = policy_of(column, settings)
+    num_valid = summary.count
+    if not num_valid and constant is not None:
+        summary = _summarize_constant(column, constant)
     if not summary.count:
         raise RepairError(
             f"column {column.name!r} has no valid cell in the train split: nothing to learn from.",
-            fix=f'add "{column.name}" to data.ignore, or correct its rules in the schema.',
+            fix=f'add "{column.name}" to data.ignore, correct its rules in the schema, or set '
+            f"repair.columns.{column.name} = {{ constant = … }}.",
             column=column.name,
         )
     lower, upper = legal_bounds(column) if policy == "clip" else (None, None)
@@ -136,7 +140,7 @@ def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings
         "fill": constant if policy == "constant" else _fill(column, summary, policy),
         "lower": lower,
         "upper": upper,
-        "count": summary.count,
+        "count": num_valid,
     }
     if column.kind == "string":
         return ColumnPlan(**plan, vocabulary=_vocabulary(summary, settings.max_categories))
@@ -149,6 +153,14 @@ def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings
         rank_error=summary.rank_error,
         shift=_shift(summary) if column.kind == "float" else 0.0,
     )
+
+
+def _summarize_constant(column: ColumnSchema, constant: Value) -> Summary:
+    """Return what a column of this constant alone would tell."""
+    if isinstance(constant, str):
+        return Summary(count=1, counts={constant: 1})
+    values = np.array([constant], VALUE_DTYPES[column.kind])
+    return summarize(Column(column.kind, values), np.zeros(1, np.int64), True, 1)
 
 
 def plan_label(

@@ -15,10 +15,11 @@ from pipeline.engine import Engine, Progress, open_engine
 from pipeline.errors import SettingsError
 from pipeline.features import build_spec
 from pipeline.job import Job, read_job
-from pipeline.ledger import Files, Ledger, Stage, add_counts, check_balance, list_lines
+from pipeline.ledger import Ledger, Stage, add_counts, check_balance, list_lines
 from pipeline.load import Partition, Source
 from pipeline.manifest import SPLITS, File, Manifest, Spec
 from pipeline.repair import TOO_MANY_REPAIRS, Plan
+from pipeline.run.bad_files import count_files, set_files_aside
 from pipeline.run.check import CheckResult, check_job
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
@@ -26,15 +27,16 @@ from pipeline.run.publish import Output, fingerprint_of, open_output, publish, p
 from pipeline.run.quarantine import Quarantined, QuarantineTask, quarantine_rows
 from pipeline.run.scan import Example, Scanned, ScanTask, merge_examples, scan_partition
 from pipeline.run.settle import (
-    Duplicates,
+    Settled,
     check_rows_left,
     empty_split,
-    find_all_duplicates,
+    settle_rules,
     too_many_dropped,
 )
-from pipeline.run.setup import Setup, cut_partitions, list_inputs, prepare
+from pipeline.run.setup import Setup, list_inputs, prepare
 from pipeline.split import ShardGroup, plan_shards
 from pipeline.tensorflow_import import require_tensorflow, silence_import
+from pipeline.whole import MONOTONIC, find_uncovered, not_covered
 
 if TYPE_CHECKING:
     from pipeline.train import TrainResult
@@ -99,22 +101,22 @@ def run_job(
             "training reads TFRecord shards, and shards.formats has none.",
             fix='add "tfrecord" to shards.formats, or stop at the shards with --until shards.',
         )
-    sources = list_inputs(job, raw)
-    setup = prepare(job, sources)
-    partitions = cut_partitions(job, sources)
+    setup, sources, partitions = prepare(job, list_inputs(job, raw))
     target = Path(out) if out is not None else job.folder / "out"
     with open_output(target, job) as staging, open_engine(workers) as engine:
         stages = _Stages(job, setup, sources, partitions, staging, target, engine, on_progress)
         scans = stages.scan()
-        duplicates = find_all_duplicates(setup, scans, staging)
-        counts = stages.settle(scans, duplicates)
+        stages.sources, scans = set_files_aside(sources, partitions, scans)
+        settled = settle_rules(setup, scans, staging)
+        counts = stages.settle(scans, settled)
         plan = fit_plan(setup, scans)
-        finished = stages.finish(scans, duplicates, plan, plan_shards(counts, job.shards.rows))
-        aside = stages.set_aside(scans, duplicates, finished)
+        finished = stages.finish(scans, settled, plan, plan_shards(counts, job.shards.rows))
+        aside = stages.set_aside(scans, settled, finished)
         manifest, ledger = stages.publish(scans, plan, finished, aside)
     near_unique = tuple(list_near_unique(plan, scans, setup))
     training = _train(target, on_progress) if until == "model" else None
-    return RunResult(target, manifest, ledger, merge_examples(scans), near_unique, training)
+    examples = merge_examples(scans) | settled.examples
+    return RunResult(target, manifest, ledger, examples, near_unique, training)
 
 
 def _train(out: Path, on_progress: Progress | None) -> TrainResult:
@@ -124,7 +126,7 @@ def _train(out: Path, on_progress: Progress | None) -> TrainResult:
     return train_dataset(out, on_progress=on_progress)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Stages:
     """The stages of one run, each a map or what stands between two."""
 
@@ -141,18 +143,24 @@ class _Stages:
         tasks = [ScanTask(self.setup, part, self.staging) for part in self.partitions]
         return self._map("scan", scan_partition, tasks)
 
-    def settle(self, scans: Sequence[Scanned], duplicates: Duplicates) -> npt.NDArray[np.int64]:
+    def settle(self, scans: Sequence[Scanned], settled: Settled) -> npt.NDArray[np.int64]:
         """Return the spilled rows by split and bucket; fail early where a run is hopeless."""
         read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
         if read and rejected / read > self.job.repair.max_dropped_ratio:
-            aside = self.set_aside(scans, duplicates, [])
+            aside = self.set_aside(scans, settled, [])
             self._fail_dropped(scans, [], aside)
+        uncovered = find_uncovered(self.setup.schema, [seen for s in scans for seen in s.seen])
+        broken = [found for found in uncovered if not found.warns]
+        if broken:
+            aside = self.set_aside(scans, settled, [])
+            self._publish_failure(scans, [], aside)
+            raise not_covered(broken)
         return check_rows_left(self.job, scans)
 
     def finish(
         self,
         scans: Sequence[Scanned],
-        duplicates: Duplicates,
+        settled: Settled,
         plan: Plan,
         groups: Sequence[ShardGroup],
     ) -> list[Finished]:
@@ -163,7 +171,7 @@ class _Stages:
             spec=self._make_spec(plan),
             spills=_spills(scans),
             carried=tuple(dict.fromkeys(name for scan in scans for name in scan.carried)),
-            duplicates=duplicates.file,
+            settled=settled.file,
             staging=self.staging,
         )
         tasks = [task(index=index, group=group) for index, group in enumerate(groups)]
@@ -174,9 +182,9 @@ class _Stages:
         return build_spec(plan, data.label, data.weight, self.setup.indicators, dtype)
 
     def set_aside(
-        self, scans: Sequence[Scanned], duplicates: Duplicates, finished: Sequence[Finished]
+        self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
     ) -> list[Quarantined]:
-        columns = tuple(dict.fromkeys(name for s in self.sources for name in s.columns))
+        columns = tuple(dict.fromkeys(name for s in self.sources for name in s.raw_columns))
         late = tuple(f.late_reasons for f in finished if f.late_reasons is not None)
         tasks = [
             QuarantineTask(
@@ -184,7 +192,7 @@ class _Stages:
                 partition=part,
                 spills=tuple(scan.spills),
                 late=late,
-                duplicates=duplicates.within(*part.row_ids),
+                settled=settled.within(*part.row_ids),
                 columns=columns,
                 staging=self.staging,
             )
@@ -226,9 +234,18 @@ class _Stages:
         finished: Sequence[Finished],
         aside: Sequence[Quarantined],
     ) -> NoReturn:
+        ledger, failed = self._publish_failure(scans, finished, aside)
+        raise too_many_dropped(self.job, ledger, failed)
+
+    def _publish_failure(
+        self,
+        scans: Sequence[Scanned],
+        finished: Sequence[Finished],
+        aside: Sequence[Quarantined],
+    ) -> tuple[Ledger, Path]:
         ledger = _keep_ledger(self.sources, scans, finished, aside)
         failed = publish_failure(self.out, self.staging, ledger, _accounts(finished, aside))
-        raise too_many_dropped(self.job, ledger, failed)
+        return ledger, failed
 
     def _map(
         self, name: str, task: Callable[[Item], Result], items: Sequence[Item]
@@ -267,20 +284,20 @@ def _keep_ledger(
 ) -> Ledger:
     """Add up the accounts; the quarantine is counted from what was written, not from plans."""
     read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
-    repeated, late = sum(f.duplicates for f in finished), sum(f.late for f in finished)
+    repeated, late = sum(f.settled for f in finished), sum(f.late for f in finished)
     shards = [(SPLITS[f.split], shard.rows) for f in finished for shard in f.shards]
     splits = {split: sum(rows for name, rows in shards if name == split) for split in SPLITS}
     spilled = read - rejected
     quarantined = add_counts(part.reasons for part in aside)
     broken = add_counts(scan.broken for scan in scans)
     for (column, rule), count in quarantined.items():
-        if rule in ("unique", "class_unseen", TOO_MANY_REPAIRS):
+        if rule in ("unique", MONOTONIC, "class_unseen", TOO_MANY_REPAIRS):
             broken[column, rule] = count
     return Ledger(
-        files=Files(read=len(sources)),
+        files=count_files(sources),
         stages={
             "scan": Stage(read=read, clean=spilled, quarantined=rejected),
-            "unique": Stage(read=spilled, clean=spilled - repeated, quarantined=repeated),
+            "settle": Stage(read=spilled, clean=spilled - repeated, quarantined=repeated),
             "finish": Stage(
                 read=sum(f.read for f in finished) - repeated,
                 clean=sum(splits.values()),
@@ -294,10 +311,11 @@ def _keep_ledger(
             **splits,
         },
         cells={
-            "repaired": sum(f.repaired for f in finished),
-            "filled": sum(f.filled for f in finished),
+            "repaired": sum(f.changes.repaired for f in finished),
+            "filled": sum(f.changes.filled for f in finished),
+            "parsed": sum(f.changes.parsed for f in finished),
         },
         broken=list_lines(broken),
         quarantined=list_lines(quarantined),
-        repaired=list_lines(add_counts(f.changed for f in finished)),
+        repaired=list_lines(add_counts(f.changes.counts for f in finished)),
     )

@@ -12,16 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.arrow import positions_array, strings, to_arrow, to_numpy
+from pipeline.batch import QUARANTINE_COLUMNS
 from pipeline.ledger import RuleCounts
 from pipeline.load import Partition, read_records
 from pipeline.manifest import File
-from pipeline.run.scan import reasons_batch
 from pipeline.run.setup import Setup
+from pipeline.run.spilling import reasons_batch
 from pipeline.spill import read_bins
 from pipeline.write import nest_reasons, source_names, write_parquet
-
-# Ours beside the raw file's own columns, which keep their names.
-OWN_COLUMNS = ("_source", "_row", "_row_id", "_reasons", "_malformed")
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class QuarantineTask:
         partition: The partition.
         spills: The stems of its spill files.
         late: The files of reasons that finish left, of all partitions.
-        duplicates: Column (of a key) to the row ids that break it, of this partition.
+        settled: Column, rule and the row ids that break it, of this partition; of the rules of
+            the whole dataset.
         columns: The columns of all raw files, in order.
         staging: Where the file is written.
     """
@@ -42,7 +41,7 @@ class QuarantineTask:
     partition: Partition
     spills: tuple[Path, ...]
     late: tuple[Path, ...]
-    duplicates: tuple[tuple[str, npt.NDArray[np.int64]], ...]
+    settled: tuple[tuple[str, str, npt.NDArray[np.int64]], ...]
     columns: tuple[str, ...]
     staging: Path
 
@@ -86,9 +85,9 @@ def _gather_reasons(task: QuarantineTask) -> pa.Table | None:
         for batch in read_bins(path):
             ids = to_numpy(batch.column("row_id"))
             parts.append(_take(batch, (ids >= first) & (ids < last)))
-    for column, row_ids in task.duplicates:
+    for column, rule, row_ids in task.settled:
         nothing = pa.nulls(len(row_ids), pa.string())
-        parts.append(reasons_batch([(column, "unique", row_ids, nothing)]))
+        parts.append(reasons_batch([(column, rule, row_ids, nothing)]))
     rejected = np.unique(
         np.concatenate(
             [np.zeros(0, np.int64), *(to_numpy(part.column("row_id")) for part in parts)]
@@ -164,7 +163,7 @@ def _quarantine_table(
     for name in names:
         # A file may have a column of our name, such as an earlier quarantine that was mended.
         kept = name
-        while kept in OWN_COLUMNS or (kept != name and kept in names):
+        while kept in QUARANTINE_COLUMNS or (kept != name and kept in names):
             kept += ".raw"
         arrays[kept] = _column_or_null(rows, f"t:{name}", pa.string())
     return pa.table(arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,47 +13,77 @@ from pipeline.errors import NoRowsLeft, TooManyDropped
 from pipeline.job import Job
 from pipeline.ledger import Ledger
 from pipeline.manifest import SPLITS
-from pipeline.run.scan import MAX_GROUPS, Scanned
+from pipeline.run.scan import MAX_GROUPS, MAX_PLACES, Example, Scanned
 from pipeline.run.setup import Setup
-from pipeline.unique import find_duplicates, list_keys
+from pipeline.whole import (
+    MONOTONIC,
+    Breaks,
+    find_disorder,
+    find_repeats,
+    list_keys,
+    list_orders,
+)
 
 
 @dataclass(frozen=True)
-class Duplicates:
-    """The rows that break a key's uniqueness.
+class Settled:
+    """The rows that break rules of the whole dataset.
 
     Attributes:
-        by_key: The key's columns, joined by "+", and the ascending row ids.
+        by_rule: Column (of a key, its columns joined by "+"), rule and the ascending row ids.
         file: Where all of them stand together, ascending, for the finish tasks; None without any.
+        rows: How many they are; one that breaks two rules counts once.
+        uncounted_rows: How many of them are known to break nothing else.
+        examples: The first places of each rule, at most `MAX_PLACES`, without values.
     """
 
-    by_key: tuple[tuple[str, npt.NDArray[np.int64]], ...] = ()
+    by_rule: tuple[tuple[str, str, npt.NDArray[np.int64]], ...] = ()
     file: Path | None = None
+    rows: int = 0
+    uncounted_rows: int = 0
+    examples: dict[tuple[str | None, str], list[Example]] = field(default_factory=dict)
 
-    def within(self, first: int, last: int) -> tuple[tuple[str, npt.NDArray[np.int64]], ...]:
+    def within(self, first: int, last: int) -> tuple[tuple[str, str, npt.NDArray[np.int64]], ...]:
         """Return those with a row id in [first, last)."""
         cut = []
-        for key, row_ids in self.by_key:
+        for column, rule, row_ids in self.by_rule:
             start, stop = np.searchsorted(row_ids, [first, last])
             if start < stop:
-                cut.append((key, row_ids[start:stop]))
+                cut.append((column, rule, row_ids[start:stop]))
         return tuple(cut)
 
 
-def find_all_duplicates(setup: Setup, scans: Sequence[Scanned], staging: Path) -> Duplicates:
-    """Judge every key from the spilled hashes."""
+def settle_rules(setup: Setup, scans: Sequence[Scanned], staging: Path) -> Settled:
+    """Judge every rule of the whole dataset from what the scans spilled."""
     stems = [stem for scan in scans for stem in scan.spills]
     paths = [stem.with_suffix(".keys") for stem in stems]
-    found = []
-    for index, names in enumerate(list_keys(setup.schema)):
-        row_ids = find_duplicates(paths, index, setup.num_buckets, setup.schema.report_duplicates)
-        if len(row_ids):
-            found.append(("+".join(names), row_ids))
+    schema, found = setup.schema, []
+    for index, names in enumerate(list_keys(schema)):
+        breaks = find_repeats(paths, index, setup.num_buckets, schema.report_duplicates)
+        found.append(("+".join(names), "unique", breaks))
+    for index, (name, increasing) in enumerate(list_orders(schema)):
+        found.append((name, MONOTONIC, find_disorder(stems, index, increasing)))
+    found = [part for part in found if len(part[2].row_ids)]
     if not found:
-        return Duplicates()
-    file = staging / "duplicates.npy"
-    np.save(file, np.unique(np.concatenate([row_ids for _, row_ids in found])))
-    return Duplicates(tuple(found), file)
+        return Settled()
+    file = staging / "settled.npy"
+    row_ids, first = np.unique(
+        np.concatenate([breaks.row_ids for *_, breaks in found]), return_index=True
+    )
+    np.save(file, row_ids)
+    otherwise = np.concatenate([breaks.otherwise_broken for *_, breaks in found])[first]
+    return Settled(
+        by_rule=tuple((column, rule, breaks.row_ids) for column, rule, breaks in found),
+        file=file,
+        rows=len(row_ids),
+        uncounted_rows=int((~otherwise).sum()),
+        examples={(column, rule): _first_places(breaks, setup) for column, rule, breaks in found},
+    )
+
+
+def _first_places(breaks: Breaks, setup: Setup) -> list[Example]:
+    first = zip(breaks.row_ids[:MAX_PLACES].tolist(), breaks.rows[:MAX_PLACES].tolist())
+    return [Example(setup.source_names[row_id >> 40], row, None) for row_id, row in first]
 
 
 def check_rows_left(job: Job, scans: Sequence[Scanned]) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import SettingsError
+from pipeline.errors import InputError, SettingsError
 from pipeline.features import INDICATOR_SUFFIX
 from pipeline.job import Job
 from pipeline.load import Partition, Reading, Source, check_columns, list_sources, plan_partitions
@@ -16,8 +16,8 @@ from pipeline.reference import resolve_reference
 from pipeline.repair import points_per_column, policy_of
 from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.split import count_buckets
-from pipeline.unique import list_keys
 from pipeline.validate import bind_schema, compile_schema
+from pipeline.whole import list_keys, list_orders
 
 RESERVED = ("row_id",)
 # Gzip shrinks tables about eightfold; its true size is known only after reading it.
@@ -66,24 +66,30 @@ def load_schema(job: Job) -> Any:
 
 def list_inputs(job: Job, raw: Sequence[str] | None) -> tuple[Source, ...]:
     """Return the job's raw files; `raw` patterns are relative to the working directory."""
-    if raw is not None:
-        return list_sources(tuple(raw), Path.cwd(), job.data.csv)
-    return list_sources(job.data.raw, job.folder, job.data.csv)
+    patterns, folder = (job.data.raw, job.folder) if raw is None else (tuple(raw), Path.cwd())
+    return list_sources(patterns, folder, job.data.csv, job.data.on_bad_file)
 
 
-def prepare(job: Job, sources: Sequence[Source]) -> Setup:
+def prepare(
+    job: Job, sources: Sequence[Source]
+) -> tuple[Setup, tuple[Source, ...], tuple[Partition, ...]]:
     """Work out what the tasks need, and find every mistake that needs no row.
+
+    Returns:
+        What the tasks share; the raw files, those that the job sets aside with their `fault`;
+        and the partitions of the others.
 
     Raises:
         SettingsError: A setting names a column that does not exist, or does not suit it.
         SchemaError: The schema cannot be judged row by row.
-        InputError: A file lacks a required column.
+        InputError: A file lacks a required column, and the job sets no file aside; or all do.
     """
-    headers = list(dict.fromkeys(name for source in sources for name in source.columns))
+    headers = list(dict.fromkeys(name for source in sources for name in source.raw_columns))
     whole = bind_schema(compile_schema(load_schema(job)), headers)
     _check_named_columns(job, whole, headers)
     schema, unjudged = _read_columns(job, whole)
-    check_columns(sources, schema, {*whole.names, *job.data.ignore, job.data.group or ""})
+    known = {*whole.names, *job.data.ignore, job.data.group or ""}
+    sources, partitions = _look_into(job, sources, schema, known)
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
@@ -93,10 +99,10 @@ def prepare(job: Job, sources: Sequence[Source]) -> Setup:
             "no feature is left: every column of the schema is label, group, weight or ignored.",
             fix="name the feature columns in the schema.",
         )
-    keys = {name for key in list_keys(schema) for name in key}
+    keys = _list_key_columns(schema)
     policies = {name: policy_of(schema[name], job.repair)[0] for name in features}
     repairable = frozenset(n for n in features if policies[n] != "drop" and n not in keys)
-    return Setup(
+    setup = Setup(
         job=job,
         schema=schema,
         reading=Reading.of(schema, job.data),
@@ -109,21 +115,61 @@ def prepare(job: Job, sources: Sequence[Source]) -> Setup:
         points=points_per_column(len(features) + 1),
         source_names=tuple(source.name for source in sources),
     )
+    return setup, sources, partitions
 
 
-def cut_partitions(job: Job, sources: Sequence[Source]) -> tuple[Partition, ...]:
-    """Return the job's partitions: of the files and `partition_bytes` alone."""
-    return plan_partitions(sources, job.data.partition_bytes)
+def _look_into(
+    job: Job, sources: Sequence[Source], schema: Schema, known: set[str]
+) -> tuple[tuple[Source, ...], tuple[Partition, ...]]:
+    """Look at every file's columns, and cut it: of the file and `partition_bytes` alone."""
+    seen: list[Source] = []
+    partitions: list[Partition] = []
+    for source in sources:
+        if not source.fault:
+            try:
+                check_columns([source], schema, known)
+                cut = plan_partitions([source], job.data.partition_bytes)
+            except InputError as error:
+                if job.data.on_bad_file == "fail":
+                    raise
+                source = replace(source, fault=error.message)
+            else:
+                first = len(partitions)
+                partitions += (replace(part, index=first + part.index) for part in cut)
+        seen.append(source)
+    refuse_all_bad(seen)
+    return tuple(seen), tuple(partitions)
+
+
+def _list_key_columns(schema: Schema) -> set[str]:
+    """Return the columns that rules of the whole dataset are about; their cells stay as read."""
+    return {name for key in list_keys(schema) for name in key} | dict(list_orders(schema)).keys()
+
+
+def refuse_all_bad(sources: Sequence[Source]) -> None:
+    """Refuse files of which none can be read.
+
+    Raises:
+        InputError: All are to be set aside.
+    """
+    if all(source.fault for source in sources):
+        raise InputError(
+            f"no raw file can be read; the first of {len(sources)}: {sources[0].fault}",
+            fix="mend the files, or the patterns in data.raw.",
+            file=sources[0].name,
+        )
 
 
 def _read_columns(job: Job, schema: Schema) -> tuple[Schema, frozenset[str]]:
     """Leave out what is ignored, unless a key or a row check needs it."""
-    keys = {name for key in list_keys(schema) for name in key}
+    keys = _list_key_columns(schema)
     ignored = set(job.data.ignore) - {job.data.label, job.data.group, job.data.weight}
-    needed = ignored if schema.row_checks else ignored & keys
+    needed = ignored if schema.row_checks or schema.parses else ignored & keys
     never_blank = {job.data.label, job.data.group, job.data.weight}
     columns = [
-        replace(column, nullable=False, required=True) if column.name in never_blank else column
+        replace(column, nullable=False, required=True, default=None)
+        if column.name in never_blank
+        else column
         for column in schema.columns
         if column.name not in ignored or column.name in needed
     ]

@@ -1,11 +1,16 @@
 """Batch to verdict: which cell breaks which rule. Only this package imports pandera.
 
 compile.py     a pandera schema to plain values
+dtypes.py      its dtypes
+plain.py       its checks' arguments
 bind.py        to the columns that the files really have
+parse.py       its defaults, and its parsers
+parsers.py     what only pandera can parse
+judge.py       every rule that every cell breaks
 kernels.py     the built-in checks, on whole columns
 callables.py   what only pandera can decide
-judge.py       every rule that every cell breaks
-frame.py       the same for a DataFrame in memory
+series.py      columns as the schema's own functions take them
+frame.py       the verdict on a DataFrame in memory
 """
 
 from __future__ import annotations
@@ -14,11 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.judge import judge_columns
+from pipeline.validate.parse import DEFAULT, PARSER, parse_columns
 
 if TYPE_CHECKING:
     from pipeline.schema import Schema
 
-__all__ = ["bind_schema", "compile_schema", "judge_columns"]
+__all__ = [
+    "DEFAULT",
+    "PARSER",
+    "bind_schema",
+    "compile_schema",
+    "judge_columns",
+    "parse_columns",
+]
 
 
 def compile_schema(schema: Any) -> Schema:

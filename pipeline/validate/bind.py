@@ -31,7 +31,10 @@ def bind_schema(schema: Schema, headers: Sequence[str]) -> Schema:
                     bound.setdefault(found.name, found)
         elif column.required or column.name in headers:
             bound[column.name] = column
-    return replace(schema, columns=tuple(bound.values()))
+    # An absent column is missing in every row, so the others alone tell the keys apart.
+    sets = (tuple(name for name in names if name in bound) for names in schema.unique)
+    unique = tuple(names for names in sets if names)
+    return replace(schema, columns=tuple(bound.values()), unique=unique)
 
 
 def _expand(column: ColumnSchema, headers: Sequence[str]) -> Iterator[ColumnSchema]:

@@ -1,7 +1,8 @@
 """What only pandera can decide: custom checks, regular expressions, checks on whole rows.
 
 By contract they are row-wise: a row's verdict must not depend on its company. A sample of every
-batch is judged whole, in halves and in another order, and a difference ends the job.
+batch is judged again whole, in halves, in another order and row by row, and a difference ends the
+job.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from pipeline.arrow import to_numpy
-from pipeline.batch import Column
+from pipeline.batch import Column, Positions
 from pipeline.errors import CheckNotRowWise, PipelineError, SchemaError
-from pipeline.schema import ColumnSchema, Schema
-from pipeline.validate.compile import as_frame_schema
+from pipeline.schema import Check, ColumnSchema, Schema
+from pipeline.validate.compile import as_frame_schema, dtype_of
+from pipeline.validate.series import to_frame, to_series
 
 Mask = npt.NDArray[np.bool_]
 SAMPLE_ROWS = 256
+ALONE_ROWS = 16
 # A check that raises on so many cells one by one is broken; on fewer, the cells are.
 MAX_RAISES = 32
 
@@ -30,7 +33,7 @@ def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema
     """Return a mask `(rows,)` of the cells that pass one check of a column.
 
     Args:
-        column: Cells that all hold a value.
+        column: Cells that hold a value, or blanks where the check is asked of them.
         schema: The column.
         index: Which of its pandera checks.
         pandera_schema: The pandera schema.
@@ -39,69 +42,78 @@ def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema
         CheckNotRowWise: The check looks beyond its row.
         SchemaError: The check raises whatever it is given.
     """
-    pandera_column = as_frame_schema(pandera_schema).columns[schema.pandera_name]
+    frame = as_frame_schema(pandera_schema)
+    pandera_column = frame.columns[schema.pandera_name]
+    dtype = dtype_of(frame, pandera_column)
     check = pandera_column.checks[index]
     where = f"column {schema.name!r}"
     row_wise = check.element_wise or type(check._check_fn).__name__ == "Dispatcher"
-    if column.kind == "string" and row_wise:  # each distinct text once
+    if column.kind == "string" and row_wise and column.is_ok().all():  # each distinct text once
         encoded = pc.dictionary_encode(column.values)
-        words = _to_series(Column("string", encoded.dictionary), pandera_column.dtype)
+        words = to_series(Column("string", encoded.dictionary), dtype)
+        if check.element_wise:  # a categorical's `map` may give one, which has no `all`
+            words = words.astype(object)
         return _ask(check, words, where)[to_numpy(encoded.indices)]
-    cells = _to_series(column, pandera_column.dtype)
-    if not row_wise:
-        _test_row_wise(check, cells, where)
-    return _ask(check, cells, where)
+    cells = to_series(column, dtype)
+    if column.kind == "string" and check.element_wise:
+        cells = cells.astype(object)
+    return _ask(check, cells, where) if row_wise else _ask_row_wise(check, cells, where)
 
 
 def judge_rows(
     columns: Mapping[str, Column], schema: Schema, pandera_schema: Any
-) -> Iterator[tuple[str, Mask]]:
-    """Yield the name of every check on whole rows and a mask `(rows,)` of the rows that pass.
+) -> Iterator[tuple[Check, Mask]]:
+    """Yield every check on whole rows and a mask `(rows,)` of the rows that pass.
 
     Raises:
         As `judge_cells`.
     """
     frame_schema = as_frame_schema(pandera_schema)
-    frame = pd.DataFrame(
-        {
-            column.name: _to_series(
-                columns[column.name], frame_schema.columns[column.pandera_name].dtype
+    groups = _group_by_blanks(columns, schema)
+    frames = [
+        to_frame({name: columns[name].take(rows) for name in schema.names}, schema, frame_schema)
+        for rows in groups
+    ]
+    for compiled in schema.row_checks:
+        check = frame_schema.checks[compiled.index]
+        passed = np.ones(sum(map(len, groups)), bool)
+        for rows, frame in zip(groups, frames, strict=True):
+            passed[rows] = _ask_row_wise(check, frame, "the schema")
+        yield compiled, passed
+
+
+def _group_by_blanks(columns: Mapping[str, Column], schema: Schema) -> list[Positions]:
+    """Return the rows by which of their ints and bools are blank.
+
+    A blank among numpy's ints or bools makes the whole column one of objects, in which `~`, say,
+    means something else.
+    """
+    masks = [
+        ~columns[name].is_ok()
+        for name in schema.names
+        if columns[name].kind in ("int", "bool") and columns[name].states is not None
+    ]
+    if not masks:
+        return [np.arange(len(next(iter(columns.values()))))]
+    _, which = np.unique(np.stack(masks, axis=1), axis=0, return_inverse=True)
+    return [np.flatnonzero(which == group) for group in range(which.max() + 1)]
+
+
+def _ask_row_wise(check: Any, data: Any, where: str) -> Mask:
+    """As `_ask`; and ask of some rows again in other company, where the check sees any."""
+    passed = _ask(check, data, where)
+    if check.element_wise:
+        return passed
+    for rows in other_companies(len(data), np.flatnonzero(passed), np.flatnonzero(~passed)):
+        again = _ask(check, data.iloc[rows].reset_index(drop=True), where)
+        if (again != passed[rows]).any():
+            raise CheckNotRowWise(
+                f"{where}: the check {check.name!r} gives a row another verdict in other company.",
+                expected="a check that looks at its own row alone",
+                fix="write it row by row, or test what it says on the published shards.",
+                check=check.name,
             )
-            for column in schema.columns
-        }
-    )
-    for name, check in zip(schema.row_checks, frame_schema.checks, strict=True):
-        _test_row_wise(check, frame, "the schema")
-        yield name, _ask(check, frame, "the schema")
-
-
-def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
-    """Return cells in the schema's dtype; blanks as pandas has them."""
-    native = dtype.type
-    blank = None if column.states is None else ~column.is_ok()
-    if column.kind == "string":
-        words = column.values.to_pylist()
-        if isinstance(native, pd.CategoricalDtype):  # what is no category breaks isin, and is seen
-            listed = () if native.categories is None else native.categories
-            found = (word for word in words if word is not None)
-            native = pd.CategoricalDtype(list(dict.fromkeys([*listed, *found])))
-        return pd.Series(words, dtype=_concrete(native))
-    if column.kind == "timestamp":  # in microseconds: nanoseconds end in the year 2262
-        stamps = column.values.view("datetime64[us]")
-        stamps = stamps if blank is None else np.where(blank, np.datetime64("NaT", "us"), stamps)
-        series = pd.Series(stamps)
-        zone = getattr(native, "tz", None)
-        return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
-    if blank is None:
-        return pd.Series(column.values).astype(native)
-    values = column.values.astype(object)
-    has_na = isinstance(native, pd.api.extensions.ExtensionDtype)
-    values[blank] = pd.NA if has_na else np.nan
-    return pd.Series(values).astype(native if has_na or column.kind == "float" else object)
-
-
-def _concrete(native: Any) -> Any:
-    return object if native == np.dtype(object) else native
+    return passed
 
 
 def _ask(check: Any, data: Any, where: str) -> Mask:
@@ -125,7 +137,8 @@ def _run(check: Any, data: Any, where: str) -> Mask:
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not _is_verdict(output, data):
-        got = f"{len(output)} values" if isinstance(output, pd.Series) else type(output).__name__
+        listed = isinstance(output, pd.Series)
+        got = f"{len(output)} of {output.dtype}" if listed else type(output).__name__
         raise CheckNotRowWise(
             f"{where}: the check {check.name!r} gives no verdict for each row.",
             expected=f"{len(data)} booleans for {len(data)} rows",
@@ -139,8 +152,10 @@ def _run(check: Any, data: Any, where: str) -> Mask:
 
 def _is_verdict(output: Any, data: Any) -> bool:
     """Tell whether there is one value for each row, in whatever order."""
-    same_length = isinstance(output, pd.Series) and len(output) == len(data)
-    return same_length and bool(data.index.isin(output.index).all())
+    if not isinstance(output, pd.Series) or len(output) != len(data):
+        return False
+    truths = pd.api.types.infer_dtype(output, skipna=True) in ("boolean", "empty")
+    return truths and bool(data.index.isin(output.index).all())
 
 
 def _bisect(check: Any, data: Any, where: str) -> Mask:
@@ -176,24 +191,23 @@ def _refuse_if_broken(check: Any, data: Any, where: str, error: Exception) -> No
         ) from error
 
 
-def _test_row_wise(check: Any, data: Any, where: str) -> None:
-    """Judge a sample whole, in halves and in another order."""
-    sample = data.iloc[:SAMPLE_ROWS].reset_index(drop=True)
-    if check.element_wise or len(sample) < 2:
+def other_companies(num_rows: int, *alone: Positions) -> Iterator[Positions]:
+    """Yield rows to ask of again: a sample, its halves, its rows in another order, single rows.
+
+    Args:
+        num_rows: How many rows there are.
+        alone: Some rows of each of these are asked of alone.
+    """
+    if num_rows < 2:
         return
-    middle = len(sample) // 2
-    order = np.random.default_rng(len(sample)).permutation(len(sample))
-    whole = _ask(check, sample, where)
-    halves = [
-        _ask(check, part.reset_index(drop=True), where)
-        for part in (sample.iloc[:middle], sample.iloc[middle:])
-    ]
-    mixed = _ask(check, sample.iloc[order].reset_index(drop=True), where)
-    if (whole == np.concatenate(halves)).all() and (whole[order] == mixed).all():
-        return
-    raise CheckNotRowWise(
-        f"{where}: the check {check.name!r} gives a row another verdict in other company.",
-        expected="a check that looks at its own row alone",
-        fix="write it row by row, or test what it says on the published shards.",
-        check=check.name,
-    )
+    sample = _spread(num_rows, SAMPLE_ROWS)
+    yield sample
+    yield from np.array_split(sample, 2)
+    yield np.random.default_rng(len(sample)).permutation(sample)
+    for rows in alone:
+        yield from rows[_spread(len(rows), ALONE_ROWS)][:, np.newaxis]
+
+
+def _spread(num_rows: int, num_chosen: int) -> Positions:
+    """Return rows from the first to the last, evenly."""
+    return np.linspace(0, num_rows - 1, min(num_rows, num_chosen)).astype(np.int64)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from numbers import Real
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
+import pandera.backends.pandas.builtin_checks  # noqa: F401 - registers the checks for tables
 import pandera.pandas as pa
 
 from pipeline.batch import Kind
 from pipeline.errors import SchemaError
 from pipeline.schema import Check, ColumnSchema, Schema
+from pipeline.validate.dtypes import read_dtype
+from pipeline.validate.plain import PATTERN_KERNELS, plain_default, plain_statistics
 
-# pandera's name of a built-in check: our kernel, and the statistic that has to be plain.
+# pandera's name of a built-in check: our kernel.
 KERNELS = {
     "equal_to": "eq",
     "not_equal_to": "ne",
@@ -29,35 +31,41 @@ KERNELS = {
     "str_startswith": "str_startswith",
     "str_endswith": "str_endswith",
     "str_length": "str_length",
+    "str_matches": "str_matches",
+    "str_contains": "str_contains",
 }
-_TEXT_OBJECTS = frozenset({"Object", "NpString"})
-_BOOL_KERNELS = frozenset({"eq", "ne", "isin", "notin"})
-_STRING_KERNELS = _BOOL_KERNELS | {"str_startswith", "str_endswith", "str_length"}
-_FLAGS = frozenset({"include_min", "include_max"})
-# Built-in, and about the column as a whole.
-WHOLE_COLUMN = frozenset({"unique_values_eq"})
+# Built-in, and about the column as a whole: its values, and that none is wanting.
+COVERS = "unique_values_eq"
+# Built-in, and about the order of the whole dataset. pandera itself asks it of arrays alone.
+MONOTONIC = "is_monotonic"
 
 
 def compile_pandera(schema: Any) -> Schema:
     """As `pipeline.validate.compile_schema`."""
     frame = as_frame_schema(schema)
-    _refuse_parsers("the schema", frame.parsers)
     if frame.index is not None:
         raise SchemaError(
             "the schema has an index, and a file has none.",
             fix="make it a column of the schema, or take it out.",
         )
-    columns = tuple(_compile_column(str(name), column) for name, column in frame.columns.items())
-    row_checks = tuple(_row_check_names(frame))
+    columns = tuple(
+        _compile_column(str(name), column, frame) for name, column in frame.columns.items()
+    )
+    row_checks = tuple(_compile_row_checks(frame))
+    parses = bool(frame.parsers)
     return Schema(
         name=str(frame.name or getattr(schema, "__name__", "schema")),
         columns=columns,
         strict=frame.strict is True,
+        filters=frame.strict == "filter",
         ordered=bool(frame.ordered),
         unique=_unique_sets(frame, {column.name for column in columns}),
         report_duplicates=_report_duplicates(frame),
         row_checks=row_checks,
+        parses=parses,
         needs_pandera=bool(row_checks)
+        or parses
+        or any(column.parses for column in columns)
         or any(check.kernel is None for column in columns for check in column.checks),
     )
 
@@ -91,21 +99,24 @@ def _name(thing: Any) -> str:
     return str(getattr(thing, "__name__", thing))[:80]
 
 
-def _compile_column(name: str, column: Any) -> ColumnSchema:
-    _refuse_parsers(f"column {name!r}", column.parsers)
-    if column.default is not None:
-        raise SchemaError(
-            f"column {name!r} has a default, and nanproof fills blanks by [repair] alone.",
-            fix=f"take it out, and set repair.columns.{name} = {{ constant = … }}.",
-            column=name,
-        )
-    kind, dtype = _read_dtype(name, column.dtype)
+def dtype_of(frame: Any, column: Any) -> Any:
+    """Return a column's pandera dtype; the whole frame's goes before its own."""
+    return frame.dtype or column.dtype
+
+
+def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
+    found = dtype_of(frame, column)
+    kind, dtype = read_dtype(name, found)
     if column.regex:
         _check_pattern(name)
-    checks = [_compile_check(name, kind, check, i) for i, check in enumerate(column.checks)]
+    checks = [
+        _compile_check(name, kind, found, check, index)
+        for index, check in enumerate(column.checks)
+        if not _is_order(check)
+    ]
     categories = None
-    if dtype == "category" and getattr(column.dtype, "categories", None) is not None:
-        categories = tuple(column.dtype.categories)
+    if dtype == "category" and getattr(found, "categories", None) is not None:
+        categories = tuple(found.categories)
         if not all(isinstance(value, str) for value in categories):
             raise SchemaError(
                 f"column {name!r} has categories that are no strings.",
@@ -113,18 +124,36 @@ def _compile_column(name: str, column: Any) -> ColumnSchema:
                 column=name,
             )
         checks.append(Check("isin", {"allowed_values": categories}, kernel="isin", index=-1))
+    default = _compile_default(name, kind, column.default)
+    added = frame.add_missing_columns and default is not None
     return ColumnSchema(
         name=name,
         kind=kind,
         dtype=dtype,
         nullable=bool(column.nullable),
-        required=bool(column.required),
+        required=bool(column.required) and not added,
         regex=bool(column.regex),
         pandera_name=name,
         unique=bool(column.unique),
+        monotonic=_compile_order(name, kind, column, frame),
+        default=default,
+        parses=bool(column.parsers),
         categories=_listed_values(checks) if categories is None else categories,
         checks=tuple(checks),
     )
+
+
+def _compile_default(name: str, kind: Kind, default: Any) -> Any:
+    if default is None or pd.isna(default):
+        return None
+    plain = plain_default(kind, default)
+    if plain is None:
+        raise SchemaError(
+            f"column {name!r}: the default {default!r} is no {kind} of the column's dtype.",
+            fix="give it a default of the column's own type.",
+            column=name,
+        )
+    return plain
 
 
 def _check_pattern(pattern: str) -> None:
@@ -138,65 +167,81 @@ def _check_pattern(pattern: str) -> None:
         ) from None
 
 
-def _read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
-    if dtype is None:
+def _compile_check(column: str, kind: Kind, dtype: Any, check: Any, index: int) -> Check:
+    name = _check_name(check)
+    where = f"column {column!r}"
+    _refuse_aggregates(where, check, name)
+    found = Check(
+        name, index=index, judges_blanks=not check.ignore_na, warns=bool(check.raise_warning)
+    )
+    builtin, given = _builtin_name(check), dict(check.statistics or {})
+    if builtin == COVERS:
+        return _compile_cover(where, kind, found, given)
+    kernel = KERNELS.get(builtin or "")
+    if kernel is None or found.judges_blanks:
+        return found
+    if kernel in PATTERN_KERNELS and isinstance(dtype.type, pd.ArrowDtype):
+        return found  # there pandas asks RE2 alone
+    plain = plain_statistics(kernel, kind, given)
+    return found if plain is None else replace(found, statistics=plain, kernel=kernel)
+
+
+def _check_name(check: Any) -> str:
+    return str(check.name or getattr(check, "error", None) or "check")
+
+
+def _compile_cover(where: str, kind: Kind, check: Check, given: dict[str, Any]) -> Check:
+    values = given["values"]
+    plain = plain_statistics("isin", kind, {"allowed_values": values})
+    if plain is None or check.judges_blanks or len(plain["allowed_values"]) < len(values):
         raise SchemaError(
-            f"column {name!r} has no dtype, so its text cannot be read.",
-            fix="give it one: float, int, bool, str or pd.Timestamp.",
+            f"{where}: the check {check.name!r} holds values that the column's dtype cannot.",
+            fix="give it values of the dtype, and no ignore_na=False.",
+            check=check.name,
+        )
+    # A set has no order of its own that two processes share.
+    ordered = tuple(sorted(plain["allowed_values"]))
+    return replace(check, statistics={"allowed_values": ordered}, kernel="isin", covers=True)
+
+
+def _is_order(check: Any) -> bool:
+    return _builtin_name(check) == MONOTONIC
+
+
+def _compile_order(
+    name: str, kind: Kind, column: Any, frame: Any
+) -> Literal["increasing", "decreasing"] | None:
+    """Return the order that the column's checks, or the frame's of this `dim`, ask for."""
+    asked = [check for check in column.checks if _is_order(check)]
+    asked += [c for c in frame.checks if _is_order(c) and c.statistics["dim"] == name]
+    found = {bool(check.statistics["increasing"]) for check in asked}
+    if not found:
+        return None
+    ordered = kind in ("float", "int", "timestamp")
+    if len(found) > 1 or not ordered or any(check.raise_warning for check in asked):
+        raise SchemaError(
+            f"column {name!r}: the check {MONOTONIC!r} cannot be asked of it.",
+            expected="one order, of numbers or times, that does not only warn",
+            fix="take the check out.",
+            check=MONOTONIC,
             column=name,
         )
-    native = getattr(dtype, "type", None)
-    types = pd.api.types
-    if isinstance(native, pd.CategoricalDtype) or native == "category":
-        return "string", "category"
-    if isinstance(native, (np.dtype, pd.api.extensions.ExtensionDtype)):
-        if types.is_bool_dtype(native):
-            return "bool", "bool"
-        if types.is_integer_dtype(native) or (types.is_float_dtype(native) and _is_narrow(native)):
-            kind: Kind = "int" if types.is_integer_dtype(native) else "float"
-            return kind, _plain_number(native)
-        if types.is_datetime64_any_dtype(native):
-            zone = getattr(native, "tz", None)
-            return "timestamp", f"datetime64[us, {zone}]" if zone else "datetime64[us]"
-        # Of what pandas holds as objects, text alone: a date or a Decimal would go unjudged.
-        if types.is_string_dtype(native) and not (
-            native == np.dtype(object) and type(dtype).__name__ not in _TEXT_OBJECTS
-        ):
-            return "string", "str"
-    raise SchemaError(
-        f"column {name!r} is of dtype {dtype}, which no feature or label can be.",
-        expected="a float, int, bool, string, category or datetime dtype",
-        got=str(dtype),
-        fix="give it one of these, or leave it out of the schema: it is carried all the same.",
-        column=name,
-    )
-
-
-def _is_narrow(native: Any) -> bool:
-    """Tell whether float64 holds every value of a float type."""
-    return np.dtype(_plain_number(native)).itemsize <= np.dtype("float64").itemsize
-
-
-def _plain_number(native: Any) -> str:
-    """Return numpy's name of a number type, whoever's it is (`Int64`, `double[pyarrow]`)."""
-    dtype = getattr(native, "numpy_dtype", native)
-    return np.dtype(dtype).name
-
-
-def _compile_check(column: str, kind: Kind, check: Any, index: int) -> Check:
-    name = check.name or getattr(check, "error", None) or "check"
-    _refuse_aggregates(f"column {column!r}", check, name)
-    statistics = dict(check.statistics or {})
-    kernel = KERNELS.get(name) if _is_builtin(check) else None
-    if kernel is not None:
-        plain = _plain_statistics(kernel, kind, statistics)
-        if plain is not None:
-            return Check(name, plain, kernel, index)
-    return Check(name, index=index)
+    return "increasing" if found.pop() else "decreasing"
 
 
 def _is_builtin(check: Any) -> bool:
     return type(check._check_fn).__name__ == "Dispatcher" and not check.element_wise
+
+
+def _builtin_name(check: Any) -> str | None:
+    """Return pandera's name of a built-in check, whatever it is called in the schema."""
+    return str(check._check_fn._name) if _is_builtin(check) else None
+
+
+def _has_tables(check: Any) -> bool:
+    """Tell whether pandera has a built-in check for tables, and not for arrays alone."""
+    registry = pa.Check.CHECK_FUNCTION_REGISTRY[check._check_fn._name]._function_registry
+    return pd.Series in registry
 
 
 def _refuse_aggregates(where: str, check: Any, name: str) -> None:
@@ -205,89 +250,14 @@ def _refuse_aggregates(where: str, check: Any, name: str) -> None:
         what = "a hypothesis test"
     elif check.groupby is not None:
         what = "a check by groups"
-    elif _is_builtin(check) and name in WHOLE_COLUMN:
-        what = "a statement about the column as a whole"
+    elif _is_builtin(check) and not _has_tables(check):
+        what = "none that pandera has for tables"
     if what is not None:
         raise SchemaError(
             f"{where}: the check {name!r} is {what}, which says nothing of a row.",
             fix="move it out of the schema, and test it on the published shards.",
             check=name,
         )
-
-
-def _refuse_parsers(where: str, parsers: Any) -> None:
-    if parsers:
-        names = ", ".join(_name(getattr(p, "_parse_fn", p)) for p in parsers)
-        raise SchemaError(
-            f"{where} has a parser ({names}), and nanproof reads raw text by the dtype alone.",
-            fix="mend the raw data before the job, or describe it by a check.",
-        )
-
-
-def _plain_statistics(kernel: str, kind: Kind, given: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the statistics as the kernel wants them, or None where only pandera can decide."""
-    if kind == "string" and kernel not in _STRING_KERNELS:
-        return None
-    if kind != "string" and kernel not in KERNELS.values():
-        return None
-    if kind == "bool" and kernel not in _BOOL_KERNELS:
-        return None
-    if kernel == "str_length":
-        return given
-    if kernel.startswith("str_") and kind != "string":
-        return None
-    plain: dict[str, Any] = {}
-    for key, value in given.items():
-        if key in _FLAGS:
-            plain[key] = bool(value)
-            continue
-        listed = key in ("allowed_values", "forbidden_values")
-        values = [_plain_value(kind, item) for item in (value if listed else [value])]
-        if any(item is None for item in values):
-            return None
-        plain[key] = tuple(values) if listed else values[0]
-    if kernel in ("isin", "notin") and kind in ("int", "float"):
-        exact = _whole if kind == "int" else _exact_floats
-        plain = {key: exact(values) for key, values in plain.items()}
-    return plain
-
-
-def _plain_value(kind: Kind, value: Any) -> Any:
-    """Return a value that compares with the kind's numpy values as pandas compares it, or None."""
-    if kind == "string":
-        return str(value) if isinstance(value, str) else None
-    if kind == "bool":
-        return bool(value) if isinstance(value, (bool, np.bool_)) else None
-    if kind == "timestamp":
-        return _microseconds(value)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _microseconds(value: Any) -> int | None:
-    try:
-        stamp = pd.Timestamp(value)
-    except (ValueError, TypeError):
-        return None
-    if pd.isna(stamp):
-        return None
-    stamp = stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    # Its `value` is in nanoseconds, which end in the year 2262.
-    exact = None if stamp.nanosecond else stamp.tz_localize(None).as_unit("us").asm8
-    return None if exact is None else int(exact.astype(np.int64))
-
-
-def _whole(values: tuple[Any, ...]) -> tuple[int, ...]:
-    """No integer equals 1.5."""
-    whole = [int(value) for value in values if value % 1 == 0]
-    return tuple(value for value in whole if -(2**63) <= value < 2**63)
-
-
-def _exact_floats(values: tuple[Any, ...]) -> tuple[float, ...]:
-    """No float64 equals 2**53 + 1, and numpy would round it to one."""
-    held = [value for value in values if not isinstance(value, int) or abs(value) < 2**1023]
-    return tuple(float(value) for value in held if float(value) == value)
 
 
 def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
@@ -299,11 +269,13 @@ def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
     return tuple(v for v in dict.fromkeys(first) if all(v in other for other in others))
 
 
-def _row_check_names(frame: Any) -> Iterator[str]:
-    for check in frame.checks:
-        name = check.name or "check"
+def _compile_row_checks(frame: Any) -> Iterator[Check]:
+    for index, check in enumerate(frame.checks):
+        name = _check_name(check)
+        if _is_order(check) and check.statistics["dim"] in frame.columns:
+            continue
         _refuse_aggregates("the schema", check, name)
-        yield name
+        yield Check(name, index=index, warns=bool(check.raise_warning))
 
 
 def _unique_sets(frame: Any, names: set[str]) -> tuple[tuple[str, ...], ...]:

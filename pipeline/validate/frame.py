@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +11,25 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.batch import Column, Finding
-from pipeline.errors import InputError
-from pipeline.job import DEFAULT_MISSING
-from pipeline.load import convert_array
+from pipeline.batch import Column, Finding, hold
+from pipeline.job import DEFAULT_MISSING, CsvSettings
+from pipeline.load import Location, Source, check_columns, convert_array
 from pipeline.schema import Schema
-from pipeline.unique import is_judged, list_keys
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.compile import compile_pandera
 from pipeline.validate.judge import judge_columns
+from pipeline.validate.parse import parse_columns
+from pipeline.validate.series import from_series
+from pipeline.whole import (
+    MONOTONIC,
+    find_back_steps,
+    find_uncovered,
+    is_judged,
+    list_keys,
+    list_orders,
+    list_seen,
+    not_covered,
+)
 
 _KEEP = {"all": False, "exclude_first": "first", "exclude_last": "last"}
 
@@ -36,7 +48,12 @@ class FrameVerdict:
     reasons: pd.DataFrame
 
 
-def validate_frame(df: pd.DataFrame, schema: Any) -> FrameVerdict:
+def validate_frame(
+    df: pd.DataFrame,
+    schema: Any,
+    *,
+    missing: Sequence[str] | Mapping[str, Sequence[str]] = DEFAULT_MISSING,
+) -> FrameVerdict:
     """Tell the good rows of a DataFrame from the others, with all reasons for each of those.
 
     Cells are judged as those of a file are: text is parsed to the schema's type, and a nullable
@@ -45,10 +62,15 @@ def validate_frame(df: pd.DataFrame, schema: Any) -> FrameVerdict:
     Args:
         df: The rows. Its index plays no part.
         schema: A pandera DataFrameModel or DataFrameSchema.
+        missing: The texts that mean missing, as in a job's `data.missing`; or those of some
+            columns by name, and of the others the default.
 
     Raises:
         SchemaError: The schema cannot be judged row by row.
-        InputError: A required column is not there.
+        InputError: A required column is not there, or one that the schema names is there twice;
+            or there is one that a strict schema does not name; or an ordered one has another order.
+        RuleBroken: A value that `unique_values_eq` lists never occurs.
+        CheckNotRowWise: A check or a parser looks beyond its row.
 
     Example:
         >>> import pandera.pandas as pa
@@ -60,51 +82,51 @@ def validate_frame(df: pd.DataFrame, schema: Any) -> FrameVerdict:
         ['nan', 'in_range', 'type']
     """
     names = [str(name) for name in df.columns]
-    bound = bind_schema(compile_pandera(schema), names)
+    bound = bind_schema(compile_pandera(schema), list(dict.fromkeys(names)))
+    check_columns([_describe(names)], bound)
     absent = [column.name for column in bound.columns if column.name not in names]
-    for name in absent:
-        if bound[name].required and not bound[name].nullable:
-            raise InputError(
-                f"the DataFrame has no column {name!r}.",
-                got=", ".join(map(repr, names[:12])),
-                expected=repr(name),
-                fix="add it, or make it nullable or not required in the schema.",
-                column=name,
-            )
+    texts, others = (missing, DEFAULT_MISSING) if isinstance(missing, Mapping) else ({}, missing)
     columns = {
-        column.name: _read_column(df.iloc[:, names.index(column.name)], column.kind)
+        column.name: from_series(
+            df.iloc[:, names.index(column.name)], column.kind, texts.get(column.name, others)
+        )
         if column.name in names
         else convert_array(column.kind, pa.nulls(len(df)), ())
         for column in bound.columns
     }
-    findings = judge_columns(columns, bound, pandera_schema=schema, absent=absent)
-    findings += _find_repeats(columns, bound)
+    parsed = parse_columns(columns, bound, schema)
+    found = judge_columns(parsed.columns, bound, pandera_schema=schema, absent=absent)
+    found += _judge_whole(parsed.columns, bound)
+    findings = [finding for finding in (*parsed.findings, *found) if not finding.warns]
+    uncovered = find_uncovered(bound, [list_seen(parsed.columns, bound)])
+    if broken := [found for found in uncovered if not found.warns]:
+        raise not_covered(broken)
     return _verdict(df, names, findings)
 
 
-def _read_column(series: pd.Series[Any], kind: Any) -> Column:
-    floats = pd.api.types.is_float_dtype(series.dtype)
-    try:
-        array = pa.array(series, from_pandas=not floats)
-    except (pa.ArrowException, OverflowError):  # several types, or one that Arrow has not
-        array = pa.array([None if _is_null(cell) else str(cell) for cell in series])
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    return convert_array(kind, array, DEFAULT_MISSING)
+def _describe(names: Sequence[str]) -> Source:
+    """Describe a DataFrame's columns as a file's are."""
+    copies = {name: (f"{name}.1",) for name, count in Counter(names).items() if count > 1}
+    location = Location("the DataFrame", "")
+    columns = tuple(dict.fromkeys(names))
+    return Source(0, location, 0, "parquet", columns, CsvSettings(), repeated=tuple(copies.items()))
 
 
-def _is_null(cell: Any) -> bool:
-    return cell is None or cell is pd.NaT or cell is pd.NA or (cell != cell) is True
-
-
-def _find_repeats(columns: dict[str, Column], schema: Schema) -> list[Finding]:
+def _judge_whole(columns: Mapping[str, Column], schema: Schema) -> list[Finding]:
     found, report = [], schema.report_duplicates
     for names in list_keys(schema):
-        judged = np.flatnonzero(is_judged(columns, schema, names))
-        cells = [part for name in names for part in _comparable(columns[name].take(judged))]
+        held = {name: hold(columns[name], schema[name].dtype) for name in names}
+        judged = np.flatnonzero(is_judged(held, schema, names))
+        cells = [part for name in names for part in _comparable(held[name].take(judged))]
         repeats = pd.DataFrame(dict(enumerate(cells))).duplicated(keep=_KEEP[report])  # type: ignore[arg-type]
         if repeats.any():
             found.append(Finding("+".join(names), "unique", judged[repeats]))
+    for name, increasing in list_orders(schema):
+        column = hold(columns[name], schema[name].dtype)
+        ok = np.flatnonzero(column.is_ok())
+        back = find_back_steps(column.values[ok], increasing)
+        if back.any():
+            found.append(Finding(name, MONOTONIC, ok[back]))
     return found
 
 

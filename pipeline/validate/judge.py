@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from pipeline.batch import MISSING, NAN, STATE_RULES, TYPE, Column, Finding
+from pipeline.batch import MISSING, NAN, OK, STATE_RULES, Column, Finding, Positions, hold
 from pipeline.schema import ColumnSchema, Schema
-from pipeline.validate.kernels import Mask, passes
+from pipeline.validate.kernels import list_suspects, passes
 
 
 def judge_columns(
@@ -38,7 +39,8 @@ def judge_columns(
         all_rows: Whether rows with a broken cell are asked the row checks, too.
 
     Returns:
-        Findings with at least one position, by column in the schema's order.
+        Findings with at least one position, by column in the schema's order; those of checks
+        that only warn are marked, and their cells are valid.
 
     Raises:
         CheckNotRowWise: A check of the schema's own looks beyond its row.
@@ -62,61 +64,59 @@ def _judge_column(
     pandera_schema: Any | None,
     legally_absent: bool,
 ) -> list[Finding]:
-    broken: dict[str, Mask] = {}
+    broken: dict[tuple[str, bool], Positions] = {}
     blanks_are_valid = schema.nullable or legally_absent
-    column = _hold_in_int_type(column, schema)
+    column = hold(column, schema.dtype)
+    cast, limit = column, np.inf
+    if column.kind == "float":
+        limit = _float_limit(training_dtype)
+        with np.errstate(over="ignore"):  # a placeholder beyond a narrow float
+            cast = replace(column, values=column.values.astype(schema.dtype, copy=False))
 
-    def add(rule: str, mask: Mask) -> None:
+    def add(rule: str, positions: Positions, warns: bool = False) -> None:
         # Two checks may bear one name; a cell that breaks both has that reason once.
-        if mask.any():
-            broken[rule] = broken[rule] | mask if rule in broken else mask
+        if len(positions):
+            key = (rule, warns)
+            broken[key] = np.union1d(broken[key], positions) if key in broken else positions
 
-    ok = None if column.states is None else column.is_ok()
-    if column.states is not None:
-        for state, rule in STATE_RULES.items():
-            if not (blanks_are_valid and state in (MISSING, NAN)):
-                add(rule, column.states == state)
-    if ok is not None and not ok.any():
-        return _list_findings(schema.name, broken)
-    with np.errstate(over="ignore"):  # a value, or a check's bound, beyond a narrow float
+    with np.errstate(over="ignore"):  # a check's bound beyond a narrow float
+        suspects = list_suspects(cast, [c for c in schema.checks if c.kernel is not None], limit)
+        if column.states is not None and len(suspects):
+            states = column.states[suspects]
+            for state, rule in STATE_RULES.items():
+                if not (blanks_are_valid and state in (MISSING, NAN)):
+                    add(rule, suspects[states == state])
+            suspects = suspects[states == OK]
         if column.kind == "float":
-            limit = min(_float_limit(training_dtype), _float_limit(schema.dtype))
-            add("overflow", _broken(np.abs(column.values) < limit, ok))
-            # What is published, and pandera would judge, is rounded to the schema's type.
-            column = replace(column, values=column.values.astype(schema.dtype, copy=False))
+            add("overflow", suspects[np.abs(column.values[suspects]) >= limit])
+        suspected = cast.take(suspects)
         for check in schema.checks:
-            if check.kernel is not None:
-                add(check.name, _broken(passes(check, column), ok))
-            elif pandera_schema is not None:
-                passed = _ask_pandera(column, schema, check.index, pandera_schema, ok)
-                add(check.name, _broken(passed, ok))
-    return _list_findings(schema.name, broken)
+            if check.kernel is None:
+                if pandera_schema is not None:
+                    asks_blanks = blanks_are_valid and check.judges_blanks
+                    found = _ask_pandera(cast, schema, check.index, pandera_schema, asks_blanks)
+                    add(check.name, found, check.warns)
+            elif len(suspects):
+                add(check.name, suspects[~passes(check, suspected)], check.warns)
+    return [Finding(schema.name, rule, found, warns) for (rule, warns), found in broken.items()]
 
 
-def _list_findings(column: str, broken: Mapping[str, Mask]) -> list[Finding]:
-    return [Finding(column, rule, np.flatnonzero(mask)) for rule, mask in broken.items()]
+def _ask_pandera(
+    column: Column, schema: ColumnSchema, index: int, pandera_schema: Any, asks_blanks: bool
+) -> Positions:
+    """Return the positions of the cells that break a check which only pandera can decide."""
+    from pipeline.validate.callables import judge_cells  # imports pandera, for whom needs it
+
+    if column.states is None:
+        return np.flatnonzero(~judge_cells(column, schema, index, pandera_schema))
+    asked = np.isin(column.states, (OK, MISSING, NAN)) if asks_blanks else column.is_ok()
+    positions = np.flatnonzero(asked)
+    if not len(positions):
+        return positions
+    return positions[~judge_cells(column.take(positions), schema, index, pandera_schema)]
 
 
-def _broken(passed: Mask, ok: Mask | None) -> Mask:
-    if passed.all():
-        return np.zeros(len(passed), bool)
-    return ~passed if ok is None else ~passed & ok
-
-
-def _hold_in_int_type(column: Column, schema: ColumnSchema) -> Column:
-    """Return the column with TYPE for the integers that the schema's dtype does not hold."""
-    if column.kind != "int" or schema.dtype == "int64":
-        return column
-    info = np.iinfo(schema.dtype)
-    beyond = (column.values < info.min) | (column.values > info.max)
-    beyond &= column.is_ok()
-    if not beyond.any():
-        return column
-    states = np.zeros(len(column), np.uint8) if column.states is None else column.states.copy()
-    states[beyond] = TYPE
-    return replace(column, states=states)
-
-
+@cache
 def _float_limit(dtype: str) -> float:
     """Return the smallest float64 that rounds to infinity in the dtype."""
     if dtype == "float64":
@@ -124,19 +124,6 @@ def _float_limit(dtype: str) -> float:
     info = np.finfo(dtype)
     step = float(info.max) - float(np.nextafter(info.max, info.dtype.type(0)))
     return float(info.max) + step / 2
-
-
-def _ask_pandera(
-    column: Column, schema: ColumnSchema, index: int, pandera_schema: Any, ok: Mask | None
-) -> Mask:
-    from pipeline.validate.callables import judge_cells  # imports pandera, for whom needs it
-
-    if ok is None:
-        return judge_cells(column, schema, index, pandera_schema)
-    passed = np.ones(len(column), bool)
-    positions = np.flatnonzero(ok)
-    passed[positions] = judge_cells(column.take(positions), schema, index, pandera_schema)
-    return passed
 
 
 def _judge_rows(
@@ -151,13 +138,14 @@ def _judge_rows(
     asked = np.ones(len(next(iter(columns.values()))), bool)
     if not all_rows:
         for finding in findings:
-            asked[finding.positions] = False
+            if not finding.warns:
+                asked[finding.positions] = False
     positions = np.flatnonzero(asked)
     if not len(positions):
         return []
     rows = {name: columns[name].take(positions) for name in schema.names}
     return [
-        Finding(None, rule, positions[~passed])
-        for rule, passed in judge_rows(rows, schema, pandera_schema)
+        Finding(None, check.name, positions[~passed], check.warns)
+        for check, passed in judge_rows(rows, schema, pandera_schema)
         if not passed.all()
     ]

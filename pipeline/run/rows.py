@@ -1,0 +1,126 @@
+"""The spilled rows of some buckets, in their final order, and what is known of their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.arrow import is_valid, positions_array, to_numpy
+from pipeline.batch import MISSING, NAN, OK, Column, Positions
+from pipeline.schema import ColumnSchema
+from pipeline.spill import read_bins
+from pipeline.split import order_rows
+
+Cells = Mapping[str, Mapping[str, Positions]]
+"""Column to rule to the positions of cells."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The spilled rows of a group in their final order, settled left out.
+
+    Attributes:
+        row_ids: `(rows,)`.
+        lines: `(rows,)` the line or row number of each in its file.
+        table: The spilled columns: `c:` and the schema's, `x:` and the carried ones.
+        broken: The cells that are broken.
+        changed: The cells that the schema's own parsers and defaults changed.
+        texts: Column and position to the text of each of these as it was read.
+    """
+
+    row_ids: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]
+    table: pa.Table
+    broken: Cells
+    changed: Cells
+    texts: Mapping[tuple[str, int], str | None]
+
+    def column(self, schema: ColumnSchema) -> Column:
+        """Return a column as it was spilled: null is missing, a float's NaN is NaN."""
+        array = self.table.column(f"c:{schema.name}").combine_chunks()
+        valid = is_valid(array)
+        if schema.kind == "string":
+            states = None if valid is None else np.where(valid, OK, MISSING).astype(np.uint8)
+            return Column("string", array, states)
+        values = to_numpy(array)
+        states = np.zeros(len(values), np.uint8) if valid is None else np.where(valid, OK, MISSING)
+        if schema.kind == "float":
+            states = np.where((states == OK) & np.isnan(values), NAN, states)
+        any_blank = bool((states != OK).any())
+        return Column(schema.kind, values, states.astype(np.uint8) if any_blank else None)
+
+
+def read_rows(
+    spills: Sequence[Path], bins: Sequence[int], seed: int, settled: Path | None
+) -> tuple[Rows | None, int]:
+    """Return the rows of some bins in their final order, and how many there were in all.
+
+    Args:
+        spills: The stems of all spill files, in partition order.
+        bins: The bins of one split.
+        seed: Of the order.
+        settled: The file of the row ids that break a key, or None.
+    """
+    tables = [
+        pa.Table.from_batches([batch])
+        for stem in spills
+        for batch in read_bins(stem.with_suffix(".rows"), bins)
+    ]
+    if not tables:
+        return None, 0
+    table = pa.concat_tables(tables, promote_options="permissive")
+    row_ids = _numbers(table, "row_id")
+    order = np.argsort(order_rows(row_ids, seed))
+    if settled is not None:
+        repeated = np.load(settled, mmap_mode="r")
+        places = np.searchsorted(repeated, row_ids[order]).clip(max=max(0, len(repeated) - 1))
+        unique = repeated[places] != row_ids[order] if len(repeated) else np.ones(len(order), bool)
+        order = order[unique]
+    num_read = len(row_ids)
+    if not len(order):
+        return None, num_read
+    table = table.take(positions_array(order))
+    row_ids = _numbers(table, "row_id")
+    texts: dict[tuple[str, int], str | None] = {}
+    broken, changed = (
+        _read_cells([stem.with_suffix(suffix) for stem in spills], bins, row_ids, texts)
+        for suffix in (".broken", ".changed")
+    )
+    return Rows(row_ids, _numbers(table, "row"), table, broken, changed, texts), num_read
+
+
+def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    return to_numpy(table.column(name).combine_chunks())
+
+
+def _read_cells(
+    paths: Sequence[Path],
+    bins: Sequence[int],
+    row_ids: npt.NDArray[np.int64],
+    texts: dict[tuple[str, int], str | None],
+) -> Cells:
+    """Return the spilled cells by column and rule; put their texts to `texts`, by position."""
+    batches = [batch for path in paths for batch in read_bins(path, bins)]
+    if not batches:
+        return {}
+    table = pa.Table.from_batches(batches)
+    by_id = np.argsort(row_ids)
+    ids = _numbers(table, "row_id")
+    places = np.searchsorted(row_ids[by_id], ids).clip(max=len(row_ids) - 1)
+    positions = by_id[places]
+    present = row_ids[positions] == ids  # a duplicate's broken cells went with it
+    columns, rules, values = (table.column(n).to_pylist() for n in ("column", "rule", "value"))
+    cells: dict[str, dict[str, list[int]]] = {}
+    for index in np.flatnonzero(present).tolist():
+        position = int(positions[index])
+        cells.setdefault(columns[index], {}).setdefault(rules[index], []).append(position)
+        texts[columns[index], position] = values[index]
+    return {
+        column: {rule: np.sort(np.array(where, np.int64)) for rule, where in by_rule.items()}
+        for column, by_rule in cells.items()
+    }
