@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pandera.pandas as pa
 import pytest
 
@@ -54,3 +55,44 @@ def test_a_schema_that_pandera_cannot_build_is_the_users_to_mend() -> None:
         compile_schema(Broken)
     with pytest.raises(SchemaError, match="regular expression"):
         compile_schema(pa.DataFrameSchema({"[an": pa.Column(float, regex=True)}))
+
+
+REFUSED_OF_A_FRAME = {
+    "hypothesis": {"checks": pa.Hypothesis.one_sample_ttest(popmean=1.0)},
+    "groupby": {"checks": Check(lambda groups: groups, groupby="x", name="grouped")},
+    "unique": {"unique": ["x", "z"]},
+}
+
+
+@pytest.mark.parametrize("facts", REFUSED_OF_A_FRAME.values(), ids=REFUSED_OF_A_FRAME)
+def test_a_frame_s_own_rules_are_refused_where_they_say_nothing_of_a_row(facts: Any) -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(float)}, **facts)
+    with pytest.raises(SchemaError, match="the schema"):
+        compile_schema(schema)
+
+
+def test_a_hypothesis_test_of_a_column_is_refused_by_name() -> None:
+    test = pa.Hypothesis.one_sample_ttest(popmean=1.0)
+    with pytest.raises(SchemaError, match=f"{test.name}' is a hypothesis test"):
+        compile_schema(pa.DataFrameSchema({"x": pa.Column(float, test)}))
+
+
+@pytest.mark.parametrize("thing", [42, "table", pd.DataFrame(), type("Plain", (), {})])
+def test_what_is_no_schema_is_refused(thing: Any) -> None:
+    with pytest.raises(SchemaError, match="which is no schema"):
+        compile_schema(thing)
+
+
+def test_two_ways_to_report_duplicates_are_refused() -> None:
+    columns = {
+        "a": pa.Column(int, unique=True, report_duplicates="exclude_first"),
+        "b": pa.Column(int, unique=True),
+    }
+    with pytest.raises(SchemaError, match="report_duplicates"):
+        compile_schema(pa.DataFrameSchema(columns))
+
+
+def test_a_schema_of_the_index_is_refused_for_a_file_has_none() -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(float)}, index=pa.Index(int, Check.ge(0)))
+    with pytest.raises(SchemaError, match="the schema has an index"):
+        compile_schema(schema)
