@@ -61,6 +61,7 @@ class Ledger(_Account):
         cells: `repaired` (broken, mended), `filled` (valid blanks, filled for training) and
             `parsed` (changed by the schema's own parsers and defaults alone).
         broken: Every broken cell and row of the raw files, by column and rule.
+        warned: What breaks a check that only warns, by column and rule; it is valid.
         quarantined: The reasons of the quarantined rows, by column and rule.
         repaired: The changed cells, by column and rule; `fill` for valid blanks.
     """
@@ -70,6 +71,7 @@ class Ledger(_Account):
     rows: dict[str, int]
     cells: dict[str, int]
     broken: tuple[Line, ...]
+    warned: tuple[Line, ...] = ()
     quarantined: tuple[Line, ...]
     repaired: tuple[Line, ...]
 

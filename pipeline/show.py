@@ -40,6 +40,7 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
     ledger = result.ledger
     broken = {(line.column, line.rule): line.count for line in ledger.broken}
     _show_broken(console, broken, ledger.rows["read"], result.examples, show_values)
+    _show_warned(console, {(line.column, line.rule): line.count for line in ledger.warned})
     for bad in ledger.files.bad:
         _print(console, f"set aside   {bad.file}: {bad.fault}")
     for column in result.near_unique:
@@ -59,8 +60,7 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
     """Print a verdict on raw files."""
     console = _console()
     _show_broken(console, result.broken, result.rows, result.examples, show_values)
-    for (column, rule), count in sorted(result.warned.items(), key=lambda item: -item[1]):
-        _print(console, f"warning: {_cell(column or '(row)')} {_cell(rule)} {count:,}")
+    _show_warned(console, result.warned)
     verdict = "passed" if result.passed else "FAILED"
     _print(
         console,
@@ -111,6 +111,11 @@ def _show_broken(
     console.print(table)
 
 
+def _show_warned(console: Console, warned: Mapping[Key, int]) -> None:
+    for (column, rule), count in sorted(warned.items(), key=lambda item: -item[1]):
+        _print(console, f"warning: {_cell(column or '(row)')} {_cell(rule)} {count:,}")
+
+
 def _by_column(broken: Mapping[Key, int]) -> list[tuple[str | None, list[tuple[str, int]]]]:
     columns: dict[str | None, list[tuple[str, int]]] = {}
     for (column, rule), count in sorted(broken.items(), key=lambda item: (-item[1], item[0][1])):
@@ -139,6 +144,7 @@ def _harmless(line: str) -> str:
 
 def _show_ledger(console: Console, ledger: Ledger) -> None:
     rows, cells = ledger.rows, ledger.cells
+    parsed = cells["parsed"]
     splits = ", ".join(f"{split} {rows[split]:,}" for split in SPLITS if rows[split])
     console.print(Text("Ledger", style="bold"))
     _print(
@@ -150,7 +156,8 @@ def _show_ledger(console: Console, ledger: Ledger) -> None:
     _print(
         console,
         f"cells       repaired {cells['repaired']:,}, blanks filled {cells['filled']:,}"
-        + _most_filled(ledger),
+        + _most_filled(ledger)
+        + (f", changed by the schema's parsers and defaults {parsed:,}" if parsed else ""),
     )
 
 

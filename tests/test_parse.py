@@ -241,7 +241,9 @@ def test_a_check_that_wants_blanks_is_asked_of_them() -> None:
     assert judge_cells(["a", "", "b"], words) == [(1, "isin"), (2, "isin")]
 
 
-def test_a_check_that_only_warns_rejects_nothing_and_is_counted(make_job: MakeJob) -> None:
+def test_a_check_that_only_warns_rejects_nothing_and_is_counted(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     schema = """
 import pandera.pandas as pa
 Table = pa.DataFrameSchema({
@@ -253,6 +255,9 @@ Table = pa.DataFrameSchema({
     result = check_job(make_job(text, schema=schema))
     assert result.broken == {("size", "greater_than_or_equal_to"): 1}
     assert result.warned == {("size", "less_than_or_equal_to"): 49, (None, "small"): 20}
+    ledger = run_job(tmp_path / "job" / "job.toml", out=tmp_path / "out", until="shards").ledger
+    warned = {(line.column, line.rule): line.count for line in ledger.warned}
+    assert (warned, ledger.rows["quarantined"]) == (result.warned, 0)
     frame = pd.DataFrame({"size": ["60"], "label": ["1"]})
     namespace: dict[str, Any] = {}
     exec(schema, namespace)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-import fsspec
 import xxhash
 
 from pipeline.errors import InputError
@@ -212,6 +211,8 @@ def open_raw(location: Location) -> Iterator[IO[bytes]]:
 
 def _open(url: str) -> IO[bytes]:
     if "://" in url:
+        import fsspec  # 0.15 s, for whom needs it
+
         opened: IO[bytes] = fsspec.open(url, "rb").open()
         return opened
     return Path(url).open("rb", buffering=0)

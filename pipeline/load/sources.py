@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import fsspec
-
 from pipeline.errors import InputError
 from pipeline.job import CsvSettings
 from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
@@ -86,6 +84,8 @@ def _expand(pattern: str, folder: Path) -> dict[str, str]:
 
 
 def _expand_url(pattern: str) -> list[str]:
+    import fsspec  # 0.15 s, for whom needs it
+
     protocol = pattern.partition("://")[0]
     try:
         filesystem, path = fsspec.core.url_to_fs(pattern)
@@ -164,6 +164,8 @@ def _status(name: str, url: str) -> tuple[int, float | None]:
                     file=name,
                 )
             return status.st_size, status.st_mtime
+        import fsspec
+
         filesystem, path = fsspec.core.url_to_fs(url)
         return int(filesystem.info(path)["size"] or 0), None
     except OSError as error:

@@ -188,6 +188,8 @@ def legal_bounds(column: ColumnSchema) -> tuple[int | float | None, int | float 
     """Return the smallest and largest value that the column's range checks let pass."""
     lowers, uppers = [], []
     for check in column.checks:
+        if check.warns:
+            continue
         lower, upper = _check_bounds(check, column)
         lowers += [] if lower is None else [lower]
         uppers += [] if upper is None else [upper]

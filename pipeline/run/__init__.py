@@ -316,6 +316,7 @@ def _keep_ledger(
             "parsed": sum(f.changes.parsed for f in finished),
         },
         broken=list_lines(broken),
+        warned=list_lines(add_counts(scan.warned for scan in scans)),
         quarantined=list_lines(quarantined),
         repaired=list_lines(add_counts(f.changes.counts for f in finished)),
     )

@@ -65,7 +65,7 @@ def _check_fill(setup: Setup, name: str, plan: ColumnPlan) -> None:
             training_dtype=setup.job.train.dtype,
             pandera_schema=pandera_schema,
         )
-        if finding.column == name
+        if finding.column == name and not finding.warns
     ]
     if findings:
         raise RepairError(

@@ -262,7 +262,8 @@ def _refuse_aggregates(where: str, check: Any, name: str) -> None:
 
 def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
     """Return what all `isin` checks allow, in the order of the first."""
-    listed = [check.statistics["allowed_values"] for check in checks if check.kernel == "isin"]
+    strict = [check for check in checks if check.kernel == "isin" and not check.warns]
+    listed = [check.statistics["allowed_values"] for check in strict]
     if not listed:
         return None
     first, *others = listed
