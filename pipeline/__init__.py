@@ -13,10 +13,10 @@ from pipeline.tensorflow_import import require_tensorflow
 
 if TYPE_CHECKING:
     from pipeline.feed import read_shards
+    from pipeline.frame import validate_frame
     from pipeline.guard import guarded
     from pipeline.run import check_job, run_job
     from pipeline.train import train_dataset
-    from pipeline.validate.frame import validate_frame
     from pipeline.verify import verify_dataset
 
 __all__ = [
@@ -35,7 +35,7 @@ _MODULES = {
     "read_shards": "pipeline.feed",
     "run_job": "pipeline.run",
     "train_dataset": "pipeline.train",
-    "validate_frame": "pipeline.validate.frame",
+    "validate_frame": "pipeline.frame",
     "verify_dataset": "pipeline.verify",
 }
 

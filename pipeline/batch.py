@@ -20,6 +20,12 @@ Positions = npt.NDArray[np.int64]
 OK, MISSING, NAN, INF, TYPE = 0, 1, 2, 3, 4
 STATE_RULES: Mapping[int, str] = {MISSING: "missing", NAN: "nan", INF: "inf", TYPE: "type"}
 
+# Rules that are no check of a schema's own, and whose names none may bear.
+OWN_RULES = frozenset(
+    {*STATE_RULES.values(), "overflow", "malformed", "unique", "is_monotonic", "class_unseen"}
+    | {"too_many_repairs", "unreadable", "default", "parser", "fill"}
+)
+
 VALUE_DTYPES: Mapping[Kind, str] = {
     "float": "float64",
     "int": "int64",
@@ -27,9 +33,10 @@ VALUE_DTYPES: Mapping[Kind, str] = {
     "timestamp": "int64",  # microseconds since 1970-01-01, UTC
 }
 
-# Ours beside the raw file's own columns in `quarantine/`; a raw file that has them all is a
-# quarantine that was mended, and comes back without them.
-QUARANTINE_COLUMNS = ("_source", "_row", "_row_id", "_reasons", "_malformed")
+# Ours beside the raw file's own columns in `quarantine/`. A raw file that has the first three is
+# a quarantine that was mended; it comes back without any, and its rows replace what they were.
+PLACE_COLUMNS = ("_source", "_row", "_row_id")
+QUARANTINE_COLUMNS = (*PLACE_COLUMNS, "_reasons", "_malformed")
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,18 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.row_ids)
+
+    def take(self, positions: Positions, malformed: tuple[Malformed, ...]) -> Batch:
+        """Return the rows at these positions, and these records that are no rows."""
+        return replace(
+            self,
+            row_ids=self.row_ids[positions],
+            rows=self.rows[positions],
+            columns={name: column.take(positions) for name, column in self.columns.items()},
+            carried=self.carried.take(positions_array(positions)),
+            read_texts=lambda chosen: self.read_texts(positions[chosen]),
+            malformed=malformed,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,14 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from pipeline.errors import DataVerdict, EnvironmentFailure, PipelineError
-from pipeline.inert import inert
+from pipeline.inert import harmless_for_logs, harmless_json
 from pipeline.tensorflow_import import require_tensorflow, silence_import
-
-if TYPE_CHECKING:
-    from pipeline.run import CheckResult
 
 app = typer.Typer(
     name="nanproof",
@@ -101,47 +98,30 @@ def check(
     show_values: ShowValues = False,
 ) -> None:
     """Judge raw files by the schema, and write nothing but reports. Exit 1 where they break it."""
-    from pipeline.findings import require_writable
+    from pipeline.findings import list_annotations, require_writable, write_reports
+    from pipeline.job import read_job
     from pipeline.run import CheckResult, check_job
     from pipeline.show import check_to_json, show_check
 
     require_writable(junit, sarif)
+    settings = read_job(job)
+    verdict: DataVerdict | None = None
     try:
         with _progress() as on_progress:
-            result = check_job(job, raw=raw, workers=workers, on_progress=on_progress)
+            result = check_job(settings, raw=raw, workers=workers, on_progress=on_progress)
     except DataVerdict as error:
-        refused = CheckResult.refuse(error)
-        _write_reports(refused, junit, sarif, show_values)
-        if github:
-            _annotate(refused, as_json, show_values)
-        raise
-    _write_reports(result, junit, sarif, show_values)
-    if as_json:
+        verdict, result = error, CheckResult.refuse(settings.name, error)
+    write_reports(result, junit=junit, sarif=sarif, show_values=show_values)
+    if as_json and verdict is None:
         _print_json(check_to_json(result, show_values=show_values))
-    else:
+    elif verdict is None:
         show_check(result, show_values=show_values)
     if github:
-        _annotate(result, as_json, show_values)
+        for line in list_annotations(result, show_values=show_values):
+            typer.echo(line, err=as_json)  # JSON has stdout to itself
+    if verdict is not None:
+        raise verdict
     raise typer.Exit(0 if result.passed else 1)
-
-
-def _write_reports(
-    result: CheckResult, junit: Path | None, sarif: Path | None, show_values: bool
-) -> None:
-    from pipeline.findings import write_junit, write_sarif
-
-    if junit is not None:
-        write_junit(result, junit, show_values=show_values)
-    if sarif is not None:
-        write_sarif(result, sarif, show_values=show_values)
-
-
-def _annotate(result: CheckResult, as_json: bool, show_values: bool) -> None:
-    """Print annotations; beside JSON, which has stdout to itself, on stderr."""
-    from pipeline.findings import list_annotations
-
-    for line in list_annotations(result, show_values=show_values):
-        typer.echo(line, err=as_json)
 
 
 @app.command()
@@ -237,12 +217,13 @@ def _explain(error: BaseException) -> int:
             fix="run again with fewer --workers, or a smaller data.partition_bytes.",
         )
     if isinstance(error, PipelineError):
-        print(f"nanproof: {inert(str(error))}", file=sys.stderr)
+        print(f"nanproof: {harmless_for_logs(str(error))}", file=sys.stderr)
         return error.exit_code
     if os.environ.get("NANPROOF_TRACEBACK"):
         traceback.print_exception(error)
+    what = f"{type(error).__name__}: {harmless_for_logs(str(error))[:500]}"
     print(
-        f"nanproof: a bug in nanproof: {type(error).__name__}: {inert(str(error))[:500]}\n"
+        f"nanproof: a bug in nanproof: {what}\n"
         "Fix: report it, please, with what NANPROOF_TRACEBACK=1 prints.",
         file=sys.stderr,
     )
@@ -254,8 +235,8 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _print_json(value: Any) -> None:
-    # Nothing out of the data may steer a terminal, be no UTF-8, or be a command in CI's log.
-    typer.echo(json.dumps(value, indent=1, allow_nan=False).replace("##[", r"##\u005b"))
+    # ASCII alone: nothing out of the data may steer a terminal, or be no UTF-8.
+    typer.echo(harmless_json(json.dumps(value, indent=1, allow_nan=False)))
 
 
 @contextmanager

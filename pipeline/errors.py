@@ -6,13 +6,13 @@
     │   ├── NoRowsLeft            nothing to publish, or a split without a row
     │   ├── RuleBroken            a rule of the whole dataset that no row is to blame for
     │   ├── RepairError           a fill that the schema rejects, a column without a valid cell
-    │   ├── CheckNotRowWise       a check that looks beyond its row
     │   └── DatasetDiffers        what lies on disk is not what the manifest says
     │       └── ShardError        one shard is truncated, flipped or foreign
     ├── UsageError            2   the caller has to change something
     │   ├── SettingsError         the job file or a flag
     │   ├── BadReference       "module:attribute" does not lead to what is needed
     │   ├── SchemaError           a schema that cannot be judged row by row
+    │   │   └── NotRowWise            a check or parser that looks beyond its row
     │   └── InputError            a raw file is absent, empty or unreadable
     ├── GuardBudgetSpent      3   training met more bad steps than it may skip
     └── EnvironmentFailure    4   disk, lock, worker
@@ -23,7 +23,11 @@ and, last, `Fix: …`. The facts are fields as well, in `fields`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
+
+MAX_LISTED = 12
 
 
 class PipelineError(Exception):
@@ -101,10 +105,6 @@ class RepairError(DataVerdict):
     """A column cannot be filled: no valid train cell, or a fill that the schema rejects."""
 
 
-class CheckNotRowWise(DataVerdict):
-    """A check gave a row another verdict in other company."""
-
-
 class DatasetDiffers(DataVerdict):
     """What lies on disk is not what the manifest says."""
 
@@ -131,6 +131,10 @@ class SchemaError(UsageError):
     """The schema holds something that cannot be judged row by row."""
 
 
+class NotRowWise(SchemaError):
+    """A check or parser that looks beyond its row, or gives no value for each."""
+
+
 class InputError(UsageError):
     """A raw file is absent, empty or unreadable."""
 
@@ -145,3 +149,31 @@ class EnvironmentFailure(PipelineError):
     """The machine failed, not the data: disk full, lock held, worker lost."""
 
     exit_code = 4
+
+
+def list_some(names: Iterable[object]) -> str:
+    """Write the first names as Python does, and how many more there are.
+
+    Example:
+        >>> list_some(["size", "colour"])
+        "'size', 'colour'"
+        >>> list_some(range(15))
+        '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 3 more'
+    """
+    every = list(names)
+    more = len(every) - MAX_LISTED
+    return ", ".join(map(repr, every[:MAX_LISTED])) + (f" and {more} more" if more > 0 else "")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Ask whether the known name that is most alike was meant; empty where none is.
+
+    Example:
+        >>> suggest("SISE", ["size", "colour"])
+        "did you mean 'size'?"
+        >>> suggest("weight", ["size", "colour"])
+        ''
+    """
+    folded = {other.lower(): other for other in known}
+    near = get_close_matches(name.lower(), folded, n=1)
+    return f"did you mean {folded[near[0]]!r}?" if near else ""

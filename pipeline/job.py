@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, list_some, suggest
 
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
 # The text nan is not among them: it is NaN, and told apart.
@@ -248,10 +247,9 @@ def _explain(error: ValidationError, given: Any, *within: str) -> SettingsError:
 
 def _unknown(path: list[str], **fields: Any) -> SettingsError:
     known = _known_keys(path[:-1])
-    near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
     return SettingsError(
         f"unknown setting {'.'.join(path)!r}.",
-        fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}.",
+        fix=suggest(path[-1], known) or f"known here: {list_some(known)}.",
         **fields,
     )
 

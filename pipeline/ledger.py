@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import PipelineError
 from pipeline.manifest import SPLITS
 
-RuleCounts = Counter[tuple[str | None, str]]
+Rule = tuple[str | None, str]
+"""A column, or None for whole rows, and the name of a rule."""
+
+RuleCounts = Counter[Rule]
 """Cells (or rows) by column and rule; column None for what concerns whole rows."""
 
 
@@ -57,7 +60,8 @@ class Ledger(_Account):
         files: Raw files.
         stages: `scan`, `settle` (the rules of the whole dataset) and `finish`, in that order;
             one's clean rows are the next's read.
-        rows: `read`, `quarantined`, `clean`, and `clean` by split.
+        rows: `read`, `quarantined`, `clean`, and `clean` by split; and beside them `replaced`, the
+            rows that are not read because they stand, mended, in another raw file.
         cells: `repaired` (broken, mended), `filled` (valid blanks, filled for training) and
             `parsed` (changed by the schema's own parsers and defaults alone).
         broken: Every broken cell and row of the raw files, by column and rule.
@@ -80,7 +84,7 @@ class LedgerUnbalanced(PipelineError):
     """Rows or cells were lost or made up on the way: a bug in nanproof."""
 
 
-def list_lines(counts: Mapping[tuple[str | None, str], int]) -> tuple[Line, ...]:
+def list_lines(counts: Mapping[Rule, int]) -> tuple[Line, ...]:
     """Return the counts as lines, the largest first."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1]))
     return tuple(Line(column=column, rule=rule, count=n) for (column, rule), n in ranked if n)
@@ -122,7 +126,7 @@ def _total(ledger: Ledger) -> int:
     return sum(line.count for line in ledger.repaired)
 
 
-def add_counts(parts: Iterable[Mapping[tuple[str | None, str], int]]) -> RuleCounts:
+def add_counts(parts: Iterable[Mapping[Rule, int]]) -> RuleCounts:
     """Add up counts by column and rule."""
     total: RuleCounts = Counter()
     for part in parts:

@@ -9,12 +9,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.errors import BadReference
+from pipeline.errors import BadReference, list_some, suggest
 
 
 def search_folders(job_folder: Path) -> list[Path]:
@@ -189,10 +188,9 @@ def _read_attribute(module: ModuleType, attribute: str, reference: str, setting:
     for name in attribute.split("."):
         if not hasattr(found, name):
             public = sorted(n for n in vars(found) if not n.startswith("_"))
-            near = get_close_matches(name, public, n=1)
             raise BadReference(
                 f"{setting} = {reference!r}: {module.__file__} has no {name!r}.",
-                fix=_suggest(near, public),
+                fix=suggest(name, public) or _describe(public),
                 setting=setting,
                 reference=reference,
                 attribute=name,
@@ -201,10 +199,8 @@ def _read_attribute(module: ModuleType, attribute: str, reference: str, setting:
     return found
 
 
-def _suggest(near: list[str], public: list[str]) -> str:
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"it has {', '.join(public[:10])}." if public else "write it there; the module is empty."
+def _describe(public: list[str]) -> str:
+    return f"it has {list_some(public)}." if public else "write it there; the module is empty."
 
 
 def _is_dotted_name(text: str) -> bool:

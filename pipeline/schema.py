@@ -42,6 +42,7 @@ class ColumnSchema:
             `category`, `datetime64[us]`, `datetime64[us, UTC]`).
         nullable: Whether missing and NaN cells are valid.
         required: Whether a file without it is an error.
+        added: Whether it is there, blank or with its default, even where no file has it.
         pandera_name: What the pandera schema calls it; the pattern of a `regex` column.
         unique: Whether a value may occur once in the whole dataset.
         monotonic: Whether values have to grow ("increasing") or shrink ("decreasing") from row
@@ -57,6 +58,7 @@ class ColumnSchema:
     dtype: str
     nullable: bool = False
     required: bool = True
+    added: bool = False
     regex: bool = False
     pandera_name: str = ""
     unique: bool = False
@@ -82,7 +84,6 @@ class Schema:
             "exclude_last".
         row_checks: The checks on whole rows, in the schema's order.
         parses: Whether the pandera schema has parsers for whole rows.
-        needs_pandera: Whether some check, parser or dtype is not decided by a kernel.
     """
 
     name: str
@@ -94,13 +95,24 @@ class Schema:
     report_duplicates: str = "all"
     row_checks: tuple[Check, ...] = ()
     parses: bool = False
-    needs_pandera: bool = False
 
     def __getitem__(self, name: str) -> ColumnSchema:
         for column in self.columns:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    @property
+    def needs_pandera(self) -> bool:
+        """Return whether some check is not decided by a kernel, or some cell is parsed."""
+        return (
+            bool(self.row_checks)
+            or self.parses
+            or any(
+                column.parses or any(check.kernel is None for check in column.checks)
+                for column in self.columns
+            )
+        )
 
     @property
     def changes_cells(self) -> bool:

@@ -11,18 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.inert import inert, shorten
+from pipeline.inert import harmless_for_logs, one_line, shorten
 from pipeline.manifest import SPLITS
 
 if TYPE_CHECKING:
-    from pipeline.ledger import Ledger
+    from pipeline.ledger import Ledger, Rule
     from pipeline.run import CheckResult, RunResult
     from pipeline.run.scan import Example
     from pipeline.train import TrainResult
     from pipeline.verify import VerifyResult
 
-Key = tuple[str | None, str]
-Examples = Mapping[Key, Sequence["Example"]]
+    Examples = Mapping[Rule, Sequence[Example]]
 
 # Wide enough for a path to stand unbroken where the output is no terminal.
 PIPE_WIDTH = 160
@@ -45,7 +44,10 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
         _print(console, f"set aside   {bad.file}: {bad.fault}")
     for column in result.near_unique:
         _print(console, f"{column}: nearly every value is another one; an identifier? ", end="")
-        _print(console, f'Fix: add "{column}" to data.ignore.')
+        _print(
+            console,
+            f'Fix: add "{column}" to data.ignore; it is then neither trained on nor checked.',
+        )
     _show_ledger(console, ledger)
     if ledger.rows["quarantined"]:
         _print(
@@ -82,18 +84,18 @@ def show_verdict(result: VerifyResult, out: Path) -> None:
     """Print whether a dataset is what its manifest says."""
     console = _console()
     for problem in result.problems:
-        _print(console, inert(problem))
+        _print(console, problem)
     verdict = "as published" if result.passed else f"DIFFERS in {len(result.problems)} places"
     size = f"{result.files:,} files, {result.bytes:,} bytes, {result.rows:,} rows"
     _print(console, f"{out}: {verdict}: {size}.")
 
 
 def _print(console: Console, text: str, end: str = "\n") -> None:
-    console.print(Text(inert(text)), end=end, soft_wrap=True)
+    console.print(Text(harmless_for_logs(one_line(text))), end=end, soft_wrap=True)
 
 
 def _show_broken(
-    console: Console, broken: Mapping[Key, int], rows: int, examples: Examples, show_values: bool
+    console: Console, broken: Mapping[Rule, int], rows: int, examples: Examples, show_values: bool
 ) -> None:
     """Print a line a column: how often each of its rules was broken, and where first."""
     if not broken:
@@ -111,12 +113,12 @@ def _show_broken(
     console.print(table)
 
 
-def _show_warned(console: Console, warned: Mapping[Key, int]) -> None:
+def _show_warned(console: Console, warned: Mapping[Rule, int]) -> None:
     for (column, rule), count in sorted(warned.items(), key=lambda item: -item[1]):
         _print(console, f"warning: {_cell(column or '(row)')} {_cell(rule)} {count:,}")
 
 
-def _by_column(broken: Mapping[Key, int]) -> list[tuple[str | None, list[tuple[str, int]]]]:
+def _by_column(broken: Mapping[Rule, int]) -> list[tuple[str | None, list[tuple[str, int]]]]:
     columns: dict[str | None, list[tuple[str, int]]] = {}
     for (column, rule), count in sorted(broken.items(), key=lambda item: (-item[1], item[0][1])):
         columns.setdefault(column, []).append((rule, count))
@@ -127,19 +129,14 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
     first = min(examples, key=lambda example: (example.source, example.row), default=None)
     if first is None:
         return ""
-    place = f"{_harmless(inert(first.source))}:{first.row}"
+    place = f"{harmless_for_logs(one_line(first.source))}:{first.row}"
     if not show_values or not first.value:
         return place
     return f"{place} {_cell(first.value)!r}"
 
 
 def _cell(text: str) -> str:
-    return _harmless(shorten(text))
-
-
-def _harmless(line: str) -> str:
-    """Return a line that no log takes for a command, wherever it is folded (`::error::`)."""
-    return line.replace("\n", "\\n").replace("::", r"\x3a\x3a").replace("##[", r"\x23#[")
+    return harmless_for_logs(shorten(text))
 
 
 def _show_ledger(console: Console, ledger: Ledger) -> None:
@@ -152,6 +149,8 @@ def _show_ledger(console: Console, ledger: Ledger) -> None:
         f"rows        read {rows['read']:,} = clean {rows['clean']:,}"
         f" + quarantined {rows['quarantined']:,}",
     )
+    if rows["replaced"]:
+        _print(console, f"replaced    {rows['replaced']:,} rows by mended ones")
     _print(console, f"splits      clean {rows['clean']:,} = {splits.replace(', ', ' + ')}")
     _print(
         console,
@@ -208,12 +207,12 @@ def check_to_json(result: CheckResult, *, show_values: bool = False) -> dict[str
         "settled_rows": result.settled_rows,
         "rules": [{"column": column, "rule": rule} for column, rule in result.rules],
         "broken": _rules_to_json(result.broken, result.examples, show_values),
-        "warned": _rules_to_json(result.warned, result.examples, show_values),
+        "warned": _rules_to_json(result.warned, result.warned_examples, show_values),
     }
 
 
 def _rules_to_json(
-    counts: Mapping[Key, int], examples: Examples, show_values: bool
+    counts: Mapping[Rule, int], examples: Examples, show_values: bool
 ) -> list[dict[str, Any]]:
     ranked = sorted(counts.items(), key=lambda item: (item[0][0] or "", item[0][1]))
     return [

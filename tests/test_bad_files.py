@@ -14,8 +14,8 @@ import pytest
 
 from pipeline import check_job, run_job
 from pipeline.errors import InputError, SettingsError
-from tests.conftest import HEADER, JOB, Ended, make_rows
-from tests.test_run import read_all, read_split
+from tests.conftest import HEADER, JOB, SCHEMA, Ended, make_rows
+from tests.reading import read_all, read_split
 
 MakeJob = Callable[..., Path]
 Command = Callable[..., Ended]
@@ -72,7 +72,7 @@ def test_a_bad_file_fails_the_job_or_is_set_aside_whole(
     (bad,) = (path.name for path in (job.parent / "raw").iterdir() if "bad" in path.name)
     result = run_job(job, out=tmp_path / "out", until="shards")
     assert result.ledger.rows == {
-        "read": 60, "clean": 60, "quarantined": 0, **{
+        "read": 60, "clean": 60, "quarantined": 0, "replaced": 0, **{
             name: len(read_split(tmp_path / "out", name)) for name in ("train", "validation", "test")
         },
     }  # fmt: skip
@@ -105,6 +105,16 @@ def test_a_bad_file_moves_no_other_row_and_shows_in_check(
 def test_a_job_of_bad_files_alone_is_an_error(make_job: MakeJob) -> None:
     job = make_job("", SET_ASIDE)
     with pytest.raises(InputError, match=r"no raw file can be read.*a.csv is empty"):
+        check_job(job)
+
+
+def test_a_setting_that_is_wrong_sets_no_file_aside(make_job: MakeJob) -> None:
+    settings = SET_ASIDE.replace("[train]", '[data.csv]\nencoding = "utf-9"\n[train]')
+    job = make_job(None, settings)
+    (job.parent / "raw" / "b.jsonl").write_text(
+        '{"size": 1, "count": 1, "colour": "red", "label": 0}\n'
+    )
+    with pytest.raises(SettingsError, match="'utf-9'"):
         check_job(job)
 
 
@@ -164,9 +174,9 @@ DROP = JOB.replace(
 def test_a_mended_quarantine_is_raw_input_like_another(
     make_job: MakeJob, tmp_path: Path, form: str, strict: bool
 ) -> None:
-    schema = None if not strict else SCHEMA_STRICT
+    schema = SCHEMA.replace("})", f"}}, strict={strict})")
     text = HEADER + make_rows(60) + QUARANTINED
-    job = make_job(text, DROP, *([schema] if schema else []))
+    job = make_job(text, DROP, schema)
     first = run_job(job, out=tmp_path / "out", until="shards")
     assert first.ledger.rows["quarantined"] == 4
     aside = read_all(tmp_path / "out", "quarantine")
@@ -186,25 +196,11 @@ def test_a_mended_quarantine_is_raw_input_like_another(
         plain.to_json(mended, orient="records", lines=True)
     job.write_text(DROP.replace('["raw/*.csv"]', '["raw/*"]'))
     second = run_job(job, out=tmp_path / "again", until="shards")
-    assert second.ledger.rows["read"] == 68
-    assert second.ledger.rows["quarantined"] == 4  # those of the first file
+    counts = {name: second.ledger.rows[name] for name in ("read", "quarantined", "replaced")}
+    assert counts == {"read": 64, "quarantined": 0, "replaced": 4}
     rows = read_split(tmp_path / "again")
     assert sorted(rows.columns) == ["colour", "count", "label", "row_id", "size"]
     assert (rows["row_id"] // (1 << 40) == 1).sum() == 4
-    again = read_all(tmp_path / "again", "quarantine")
-    assert list(again.columns) == list(aside.columns)
-
-
-SCHEMA_STRICT = """
-import pandera.pandas as pa
-
-Table = pa.DataFrameSchema({
-    "size": pa.Column(float, pa.Check.in_range(0, 100)),
-    "count": pa.Column(int, pa.Check.ge(0)),
-    "colour": pa.Column(str, pa.Check.isin(["red", "blue"])),
-    "label": pa.Column(int, pa.Check.isin([0, 1])),
-}, strict=True)
-"""
 
 
 def test_a_quarantine_of_decimal_commas_comes_back_as_it_was(

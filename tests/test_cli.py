@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import check_job
 from tests.conftest import HEADER, JOB, SCHEMA, Ended, hash_files, make_rows
 
 Command = Callable[..., Ended]
@@ -112,7 +111,9 @@ def test_a_check_that_is_no_statement_about_rows_is_refused_by_name(
     nanproof: Command, make_job: MakeJob
 ) -> None:
     schema = SCHEMA.replace("pa.Check.ge(0)", 'pa.Check(lambda s: s.mean() > 0, name="positive")')
-    assert_refused(run(nanproof, make_job(schema=schema)), 1, "'positive'", "verdict for each row")
+    for command in ("run", "check"):
+        ended = nanproof(command, make_job(schema=schema), "--workers", 1)
+        assert_refused(ended, 2, "'positive'", "verdict for each row")
 
 
 BAD_FILES = {
@@ -247,24 +248,6 @@ def test_check_tells_broken_from_whole_data(nanproof: Command, make_job: MakeJob
     assert_refused(nanproof("check", job, "--workers", 1), 1, "no row was read")
 
 
-def test_repeated_keys_have_places_and_a_row_that_repeats_two_counts_once(
-    make_job: MakeJob,
-) -> None:
-    schema = SCHEMA.replace("pa.Check.ge(0)", "pa.Check.ge(0), unique=True")
-    schema = schema.rstrip().removesuffix("})") + '}, unique=["size", "count"])\n'
-    job = make_job(HEADER + '1,7,red,0\n2,8,red,0\n1,7,"red",0\n', schema=schema)
-    (job.parent / "raw" / "b.csv").write_text("\n" + HEADER + "\n9,8,red,0\n")
-    result = check_job(job)
-    a, b = "raw/a.csv", "raw/b.csv"
-    assert [(e.source, e.row) for e in result.examples["count", "unique"]] == [
-        (a, 2), (a, 3), (a, 4), (b, 4),
-    ]  # fmt: skip
-    assert [(e.source, e.row) for e in result.examples["size+count", "unique"]] == [(a, 2), (a, 4)]
-    assert (result.broken["count", "unique"], result.broken["size+count", "unique"]) == (4, 2)
-    assert [c for c, rule in result.rules if rule == "unique"] == ["count", "size+count"]
-    assert result.settled_rows == 4
-
-
 def test_a_report_that_cannot_be_written_is_refused_before_the_data_is_read(
     nanproof: Command, make_job: MakeJob, tmp_path: Path
 ) -> None:
@@ -287,19 +270,6 @@ def test_a_limit_for_a_rule_that_is_none_names_the_nearest(
     assert ended.code == 2
     assert "no rule 'in_rnage'" in ended.err
     assert "did you mean 'in_range'?" in ended.err
-
-
-def test_many_partitions_keep_the_first_hundred_places_in_order(make_job: MakeJob) -> None:
-    job = make_job(HEADER, JOB.replace("[train]", "partition_bytes = 65536\n[train]"))
-    lines = [
-        "101,1,red,0" if i % 100 == 0 else f"{i % 100}.5,{i},red,{i % 2}" for i in range(20000)
-    ]
-    (job.parent / "raw" / "a.csv").write_text(HEADER + "\n".join(lines))
-    for workers in (1, 2):
-        result = check_job(job, workers=workers)
-        assert result.broken == {("size", "in_range"): 200}
-        rows = [example.row for example in result.examples["size", "in_range"]]
-        assert rows == [i + 2 for i in range(20000) if i % 100 == 0][:100]
 
 
 def test_annotations_beside_json_leave_it_whole(nanproof: Command, make_job: MakeJob) -> None:

@@ -96,3 +96,27 @@ def test_a_schema_of_the_index_is_refused_for_a_file_has_none() -> None:
     schema = pa.DataFrameSchema({"x": pa.Column(float)}, index=pa.Index(int, Check.ge(0)))
     with pytest.raises(SchemaError, match="the schema has an index"):
         compile_schema(schema)
+
+
+@pytest.mark.parametrize("name", ["unique", "missing", "fill", "class_unseen", "is_monotonic"])
+def test_a_check_that_bears_the_name_of_a_rule_of_ours_is_refused(name: str) -> None:
+    check = Check(lambda s: s > 0, name=name)
+    with pytest.raises(SchemaError, match=f"is called '{name}'"):
+        compile_schema(pa.DataFrameSchema({"x": pa.Column(float, check)}))
+    with pytest.raises(SchemaError, match=f"is called '{name}'"):
+        compile_schema(pa.DataFrameSchema({"x": pa.Column(float)}, checks=check))
+
+
+def test_a_built_in_check_is_a_kernel_whatever_it_is_called() -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(float, Check.ge(0, name="mine"))})
+    (check,) = compile_schema(schema)["x"].checks
+    assert (check.name, check.kernel) == ("mine", "ge")
+
+
+def test_an_order_of_another_column_is_refused() -> None:
+    for schema in (
+        pa.DataFrameSchema({"x": pa.Column(int, Check.is_monotonic("y")), "y": pa.Column(int)}),
+        pa.DataFrameSchema({"x": pa.Column(int)}, checks=Check.is_monotonic("z")),
+    ):
+        with pytest.raises(SchemaError, match=r"names '[yz]'"):
+            compile_schema(schema)

@@ -87,7 +87,7 @@ def test_an_unknown_setting_is_named_with_its_nearest(
 
 
 def test_an_unknown_setting_that_resembles_none_lists_the_known_ones() -> None:
-    assert refusal_of(shards={"zzz": 1}).fix == "known here: formats, rows."
+    assert refusal_of(shards={"zzz": 1}).fix == "known here: 'formats', 'rows'."
 
 
 def test_the_folder_is_no_setting() -> None:

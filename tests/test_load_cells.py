@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from math import isinf
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,29 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.arrow import strings
-from pipeline.batch import OK, STATE_RULES, VALUE_DTYPES, Column, Kind
+from pipeline.batch import VALUE_DTYPES, Kind
 from pipeline.job import DEFAULT_MISSING
 from pipeline.load import parse_texts
+from tests.reading import (
+    INT_MAX,
+    INT_MIN,
+    KINDS,
+    list_cells,
+    parse,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
-KINDS: tuple[Kind, ...] = ("float", "int", "bool", "timestamp", "string")
-
-
-def list_cells(column: Column) -> list[Any]:
-    """Return each cell's value, or what it is in brackets."""
-    states = [OK] * len(column) if column.states is None else column.states.tolist()
-    values = column.values.tolist()
-    return [
-        value if state == OK else f"<{STATE_RULES[state]}>"
-        for value, state in zip(values, states, strict=True)
-    ]
-
-
-def parse(
-    kind: Kind, *texts: str | None, missing: Sequence[str] = DEFAULT_MISSING, decimal: str = "."
-) -> list[Any]:
-    return list_cells(parse_texts(kind, strings(texts), missing, decimal))
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -1,95 +1,37 @@
-"""Delimited text: good rows with line and id, bad records apart, wherever the file is cut."""
+"""Delimited text: good rows with line and id, bad records apart."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pipeline.load.csv
 from pipeline.arrow import strings
 from pipeline.batch import Kind, Malformed
 from pipeline.job import CsvSettings, DataSettings
 from pipeline.load import (
     Reading,
-    Source,
     list_sources,
-    opening,
     parse_texts,
-    plan_partitions,
-    read_partition,
-    read_records,
 )
-from pipeline.schema import ColumnSchema, Schema
-from tests.test_load_cells import KINDS, list_cells
+from tests.reading import (
+    KINDS,
+    Rows,
+    find_source,
+    list_cells,
+    make_reading,
+    read_file,
+    read_source,
+)
 
-WHOLE = 1 << 40
-COMMA = CsvSettings()
 SEMICOLON = CsvSettings(delimiter=";")
-
-
-@dataclass
-class Table:
-    """All that was read of one file, one entry a row."""
-
-    ids: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    columns: dict[str, list[Any]] = field(default_factory=dict)
-    carried: dict[str, list[Any]] = field(default_factory=dict)
-    texts: dict[str, list[str | None]] = field(default_factory=dict)
-    malformed: list[Malformed] = field(default_factory=list)
-
-
-def make_reading(kinds: Mapping[str, Kind], **options: Any) -> Reading:
-    columns = tuple(ColumnSchema(name, kind, "") for name, kind in kinds.items())
-    return Reading(Schema("test", columns), **options)
-
-
-def find_source(path: Path, csv_settings: CsvSettings = COMMA) -> Source:
-    (source,) = list_sources([path.name], path.parent, csv_settings)
-    return source
-
-
-def read_source(source: Source, reading: Reading, partition_bytes: int = WHOLE) -> Table:
-    table = Table()
-    for partition in plan_partitions([source], partition_bytes):
-        for batch in read_partition(partition, reading):
-            assert len(batch) <= reading.batch_rows
-            assert {len(batch)} >= {len(column) for column in batch.columns.values()}
-            texts = batch.read_texts(np.arange(len(batch)))
-            table.ids += batch.row_ids.tolist()
-            table.lines += batch.rows.tolist()
-            table.malformed += batch.malformed
-            for name, column in batch.columns.items():
-                table.columns.setdefault(name, []).extend(list_cells(column))
-            for name in batch.carried.column_names:
-                table.carried.setdefault(name, []).extend(batch.carried[name].to_pylist())
-            for name, array in texts.items():
-                table.texts.setdefault(name, []).extend(array.to_pylist())
-    return table
-
-
-def read_file(
-    path: Path,
-    data: bytes | str,
-    csv_settings: CsvSettings = COMMA,
-    /,
-    **kinds: Kind,
-) -> Table:
-    """Write a file and read all of it."""
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return read_source(find_source(path, csv_settings), make_reading(kinds))
 
 
 @pytest.fixture
@@ -103,7 +45,7 @@ def shared_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("csv") / "a.csv"
 
 
-def describe(table: Table) -> list[tuple[int, bytes, str]]:
+def describe(table: Rows) -> list[tuple[int, bytes, str]]:
     return [(bad.row, bad.data, bad.detail) for bad in table.malformed]
 
 
@@ -246,6 +188,8 @@ CELLS = st.one_of(
     st.floats().map(repr),
     st.text(alphabet="0123456789+-.,eEnaifxX_: T(\u00e9", max_size=6),
 )
+
+
 MISSING = st.lists(
     st.sampled_from(["", "NA", " NA", "-200", "nan", "inf", "0", "1", "true", "1970-01-01", "1,5"]),
     max_size=4,
@@ -381,84 +325,6 @@ def test_gzip_is_read_like_the_text_in_it(tmp_path: Path) -> None:
     assert plain.columns["a"] == [1, 3]
 
 
-TEXT = (
-    'a,b\n1,x\n"2","a\nb"\n\n3\n4,"q""q"\r\n5,"open\n6,\xe9\n'
-    '7,"c,\r\n\r\nd"\r8,x"y\n"9"z,1\n10,\0\n11,last'
-)
-
-
-@pytest.mark.parametrize("partition_bytes", [*range(1, 30), 50, 1000])
-def test_a_file_in_partitions_is_the_file_in_one_piece(path: Path, partition_bytes: int) -> None:
-    whole = read_file(path, TEXT, a="int", b="string")
-    assert whole.columns["a"] == [1, 2, 4, 6, 7, 8, 11]
-    assert whole.lines == [2, 3, 7, 9, 10, 13, 16]
-    assert [bad.row for bad in whole.malformed] == [6, 8, 14, 15]
-    reading = make_reading({"a": "int", "b": "string"})
-    assert read_source(find_source(path), reading, partition_bytes) == whole
-
-
-@pytest.mark.parametrize("partition_bytes", [1, 7, 20, 1000])
-def test_partitions_cover_the_file_and_are_no_larger_than_asked(
-    path: Path, partition_bytes: int
-) -> None:
-    path.write_text(TEXT)
-    source = find_source(path)
-    parts = plan_partitions([source, source], partition_bytes)
-    assert [part.index for part in parts] == list(range(len(parts)))
-    ours = parts[: len(parts) // 2]
-    ends = [part.stop or source.size for part in ours]
-    assert [part.start for part in ours] == [source.data_start, *ends[:-1]]
-    assert ends[-1] == source.size
-    longest = len('7,"c,\r\n\r\nd"\r')
-    assert all(end - part.start <= max(partition_bytes, longest) for part, end in zip(ours, ends))
-    ids = [part.row_ids for part in ours]
-    assert [first for first, _ in ids[1:]] == [stop for _, stop in ids[:-1]]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_text_that_is_unpacked_or_decoded_is_one_partition(tmp_path: Path, encoding: str) -> None:
-    text = "a\n1\n2\n3\n".encode(encoding)
-    packed = tmp_path / ("a.csv" if encoding == "utf-16" else "a.csv.gz")
-    packed.write_bytes(text if encoding == "utf-16" else gzip.compress(text))
-    (part,) = plan_partitions([find_source(packed)], 1)
-    assert (part.stop, part.first_row) == (None, 2)
-
-
-def test_a_byte_order_mark_does_not_move_the_partitions(path: Path) -> None:
-    whole = read_file(path, b"\xef\xbb\xbf" + TEXT.encode(), a="int", b="string")
-    assert read_file(path, TEXT, a="int", b="string") == whole
-    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
-    reading = make_reading({"a": "int", "b": "string"})
-    assert read_source(find_source(path), reading, 5) == whole
-
-
-BODIES = st.lists(
-    st.sampled_from([b"\r\n", b'""', b'"x"', b'"a\n,""b"', b"2.5,y\n", b"\xef\xbb\xbf", b"nan"])
-    | st.sampled_from(list(b'1a," \n\r\0\xff')).map(lambda byte: bytes([byte])),
-    max_size=25,
-).map(b"".join)
-
-
-@given(BODIES, st.integers(1, 20), st.integers(1, 9), st.sampled_from([1, 2, 100]))
-@settings(deadline=None, max_examples=150)
-def test_no_cut_into_partitions_blocks_or_batches_changes_what_is_read(
-    shared_path: Path, body: bytes, partition_bytes: int, block_bytes: int, batch_rows: int
-) -> None:
-    shared_path.write_bytes(b"a,b\n" + body)
-    source = find_source(shared_path)
-    kinds: dict[str, Kind] = {"a": "float", "b": "string"}
-    whole = read_source(source, make_reading(kinds))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "BLOCK_BYTES", block_bytes)
-        patch.setattr(pipeline.load.csv, "ARROW_BLOCK_BYTES", block_bytes)
-        reading = make_reading(kinds, batch_rows=batch_rows)
-        cut = read_source(source, reading, partition_bytes)
-    for table in (whole, cut):  # an empty batch names its columns, no batch does not
-        table.columns = {name: cells for name, cells in table.columns.items() if cells}
-        table.texts = {name: cells for name, cells in table.texts.items() if cells}
-    assert cut == whole
-
-
 @given(st.lists(st.lists(st.text(alphabet='a1,"\n\r \u00e9\ufeff'), min_size=3, max_size=3)))
 @settings(deadline=None)
 def test_every_table_that_csv_writes_is_read_as_it_was(
@@ -479,56 +345,9 @@ def test_a_wide_and_a_long_record_are_rows(path: Path) -> None:
     assert table.columns["a"] == [1, 2, 3]
 
 
-def test_malformed_records_far_into_a_large_file_are_told_by_their_line(path: Path) -> None:
-    lines = [f"{i},{'x' * 100}" for i in range(30_000)]
-    for place in (15_000, 29_000):
-        lines[place] = "one field"
-    table = read_file(path, "\n".join(["a,b", *lines]), a="int", b="string")
-    assert [bad.row for bad in table.malformed] == [15_002, 29_002]
-    assert table.columns["a"] == [i for i in range(30_000) if i not in (15_000, 29_000)]
-
-
 def test_read_texts_gives_the_cells_as_they_stand(path: Path) -> None:
     table = read_file(path, 'a,b\n 1.50 ,"x ""y"" "\nNA,\n', a="float", b="string")
     assert table.texts == {"a": [" 1.50 ", "NA"], "b": ['x "y" ', ""]}
-
-
-@pytest.mark.parametrize("partition_bytes", [6, 20, WHOLE])
-def test_read_records_gives_the_texts_and_lines_of_chosen_rows(
-    path: Path, partition_bytes: int
-) -> None:
-    whole = read_file(path, TEXT, a="int", b="string")
-    reading = make_reading({"a": "int", "b": "string"}, batch_rows=2)
-    chosen = np.array(whole.ids[1::2])
-    texts: list[str] = []
-    lines: list[int] = []
-    for part in plan_partitions([find_source(path)], partition_bytes):
-        first, stop = part.row_ids
-        found = read_records(part, chosen[(chosen >= first) & (chosen < stop)], reading)
-        texts += found["b"].to_pylist()
-        lines += found["_row"].to_pylist()
-    assert texts == whole.texts["b"][1::2]
-    assert lines == whole.lines[1::2]
-
-
-def test_read_records_of_no_row_are_empty_columns(path: Path) -> None:
-    path.write_text("a,b\n1,2\n")
-    (part,) = plan_partitions([find_source(path)], WHOLE)
-    found = read_records(part, np.array([], np.int64), make_reading({"a": "int"}))
-    assert {name: (len(array), array.type) for name, array in found.items()} == {
-        "a": (0, pa.string()),
-        "b": (0, pa.string()),
-        "_row": (0, pa.int64()),
-    }
-
-
-def test_rows_can_be_taken_from_a_batch(path: Path) -> None:
-    path.write_text("a,b\n1,x\noops,y\n3,z\n")
-    (part,) = plan_partitions([find_source(path)], WHOLE)
-    (batch,) = read_partition(part, make_reading({"a": "int", "b": "string"}))
-    places = np.array([2, 1])
-    taken: Sequence[list[Any]] = [list_cells(c.take(places)) for c in batch.columns.values()]
-    assert taken == [[3, "<type>"], ["z", "y"]]
 
 
 def test_pythons_csv_agrees_on_a_table_with_every_oddity(path: Path) -> None:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from pipeline.batch import Kind, Malformed
 from pipeline.errors import InputError
 from pipeline.load import opening, plan_partitions, read_records
-from tests.test_load_cells import INT_MAX, KINDS
-from tests.test_load_csv import find_source, make_reading, read_file, read_source
+from tests.reading import INT_MAX, KINDS, find_source, make_reading, read_file, read_source
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import fsspec
 import numpy as np
@@ -20,10 +21,16 @@ import pytest
 
 from pipeline.errors import InputError, SettingsError
 from pipeline.job import CsvSettings
-from pipeline.load import Source, check_columns, list_sources, plan_partitions
+from pipeline.load import Source, list_sources, plan_partitions
 from pipeline.load.header import name_columns
-from pipeline.schema import ColumnSchema, Schema
-from tests.test_load_csv import COMMA, WHOLE, find_source, make_reading, read_file, read_source
+from tests.reading import (
+    COMMA,
+    WHOLE,
+    find_source,
+    make_reading,
+    read_file,
+    read_source,
+)
 
 
 def list_files(folder: Path, *patterns: str) -> tuple[Source, ...]:
@@ -196,6 +203,28 @@ def test_a_file_that_is_no_table_is_an_error_that_names_it(
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "format_", "packed"),
+    [
+        ("a.parquet", b"PAR1 and no more", "parquet", False),
+        ("a.csv.gz", gzip.compress(b"a\n", mtime=0)[:-3], "csv", True),
+        ("a.jsonl", b"[1]\n", "jsonl", False),
+        ("a.xlsx", b"PK", "unknown", False),
+        ("a.tsv", b"", "csv", False),
+    ],
+)
+def test_of_a_file_that_is_set_aside_all_is_told_that_can_be(
+    tmp_path: Path, name: str, data: bytes, format_: str, packed: bool
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "sound.csv").write_text("a\n1\n")
+    bad, sound = list_sources(["*"], tmp_path, COMMA, "quarantine")
+    assert (bad.name, bad.size, bad.format) == (name, len(data), format_)
+    assert bad.location.gzip == packed
+    assert name in bad.fault
+    assert (sound.fault, sound.columns) == ("", ("a",))
+
+
 @pytest.mark.parametrize("name", ["table", "table.csv", "table.parquet"])
 def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
@@ -245,9 +274,13 @@ def test_an_unknown_protocol_is_an_error_that_names_the_driver(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("encoding", ["nope", "base64", "hex", "", "utf\0", "idna", "undefined"])
-def test_an_encoding_that_is_none_is_an_error(folder: Path, encoding: str) -> None:
-    with pytest.raises(InputError, match="there is no text encoding") as caught:
-        list_sources(["a.csv"], folder, CsvSettings(encoding=encoding))
+@pytest.mark.parametrize("on_bad_file", ["fail", "quarantine"])
+def test_an_encoding_that_is_none_is_an_error_of_the_job_and_of_no_file(
+    folder: Path, encoding: str, on_bad_file: Literal["fail", "quarantine"]
+) -> None:
+    with pytest.raises(SettingsError, match="there is no text encoding") as caught:
+        list_sources(["a.csv"], folder, CsvSettings(encoding=encoding), on_bad_file)
+    assert caught.value.fields["setting"] == "data.csv.encoding"
     assert caught.value.fix
 
 
@@ -344,74 +377,6 @@ def test_remote_files_are_read_like_local_ones(
     remote = read_source(sources[0], make_reading({"a": "int"}), 5)
     assert remote == local
     assert read_source(sources[1], make_reading({"a": "int"})).carried == local.carried
-
-
-def make_schema(*names: str, **options: bool) -> Schema:
-    return Schema(
-        "test", tuple(ColumnSchema(name, "float", "float64") for name in names), **options
-    )
-
-
-def find_columns(folder: Path, header: str) -> list[Source]:
-    (folder / "a.csv").write_text(header + "\n")
-    return [find_source(folder / "a.csv")]
-
-
-def test_a_file_with_all_columns_and_more_is_legal(tmp_path: Path) -> None:
-    check_columns(find_columns(tmp_path, "more,b,a"), make_schema("a", "b"))
-
-
-@pytest.mark.parametrize(
-    ("header", "name", "advice"),
-    [
-        ("Size,b", "size", "did you mean 'Size'"),
-        ("sise,b", "size", "did you mean 'sise'"),
-        ("a;size;b", "size", "set data.csv.delimiter"),
-        ("x,y", "size", "add the column"),
-    ],
-)
-def test_an_absent_column_is_an_error_with_advice(
-    tmp_path: Path, header: str, name: str, advice: str
-) -> None:
-    with pytest.raises(InputError, match=r"a\.csv: the column 'size' is missing") as caught:
-        check_columns(find_columns(tmp_path, header), make_schema(name))
-    assert advice in (caught.value.fix or "")
-
-
-@pytest.mark.parametrize("options", [{"required": False}, {"nullable": True}])
-def test_an_optional_or_nullable_column_may_be_absent(
-    tmp_path: Path, options: dict[str, bool]
-) -> None:
-    schema = Schema("test", (ColumnSchema("a", "float", "float64", **options),))
-    check_columns(find_columns(tmp_path, "b"), schema)
-
-
-def test_a_strict_schema_refuses_what_it_does_not_name(tmp_path: Path) -> None:
-    sources = find_columns(tmp_path, "a,b,c")
-    with pytest.raises(InputError, match="2 columns that the strict schema") as caught:
-        check_columns(sources, make_schema("a", strict=True))
-    assert caught.value.fields["columns"] == ["b", "c"]
-    check_columns(sources, make_schema("a", strict=True), ["b", "c"])
-
-
-def test_an_ordered_schema_wants_its_order(tmp_path: Path) -> None:
-    schema = make_schema("a", "b", "c", ordered=True)
-    check_columns(find_columns(tmp_path, "a,more,b,c"), schema)
-    with pytest.raises(InputError, match="'a' stands after 'b'") as caught:
-        check_columns(find_columns(tmp_path, "b,a,c"), schema)
-    assert caught.value.fix
-
-
-@pytest.mark.parametrize("type_", [pa.list_(pa.int64()), pa.list_(pa.int64(), 1)])
-def test_lists_where_the_schema_has_plain_values_are_an_error(
-    tmp_path: Path, type_: pa.DataType
-) -> None:
-    pq.write_table(pa.table({"a": pa.array([[1]], type_)}), tmp_path / "a.parquet")
-    source = find_source(tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="the column 'a' holds") as caught:
-        check_columns([source], make_schema("a"))
-    assert caught.value.fix
-    check_columns([source], make_schema())
 
 
 def test_loading_imports_neither_tensorflow_nor_pandas(folder: Path) -> None:

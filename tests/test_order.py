@@ -18,7 +18,7 @@ from pipeline.errors import SchemaError
 from pipeline.validate import compile_schema
 from pipeline.whole import find_back_steps
 from tests.conftest import JOB
-from tests.test_run import read_all, read_split
+from tests.reading import read_all, read_split
 
 Check, Column = pa.Check, pa.Column
 SCHEMA = """

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import check_job, run_job
-from pipeline.errors import CheckNotRowWise
+from pipeline.errors import NotRowWise
 from pipeline.job import Job
 from pipeline.load import list_sources, plan_partitions
 from tests.oracle import Oracle, Reason
@@ -100,7 +100,7 @@ def wanted() -> Callable[[str], set[Reason]]:
         if report not in known:
             space: dict[str, Any] = {}
             exec(SCHEMA.format(report=report), space)
-            known[report] = Oracle(space["Table"], HEADERS).judge(ROWS)
+            known[report] = Oracle(space["Table"], HEADERS).judge(ROWS).reasons
         return known[report]
 
     return judge
@@ -205,9 +205,8 @@ def test_a_check_of_cells_that_looks_beyond_its_row_is_named(
     name: str, telltale: int, tmp_path: Path
 ) -> None:
     column = f"pa.Check(lambda s: {COLUMN_CHECKS[name]}, name={name!r})"
-    with pytest.raises(CheckNotRowWise, match=f"column 'x': the check '{name}'") as caught:
+    with pytest.raises(NotRowWise, match=f"column 'x': the check '{name}'"):
         check_beyond(tmp_path, telltale, column=column)
-    assert caught.value.fields["check"] == name
 
 
 @pytest.mark.parametrize("telltale", TELLTALES.values(), ids=TELLTALES)
@@ -216,6 +215,5 @@ def test_a_check_of_rows_that_looks_beyond_its_row_is_named(
     name: str, telltale: int, tmp_path: Path
 ) -> None:
     frame = f"checks=pa.Check(lambda df: {FRAME_CHECKS[name]}, name={name!r})"
-    with pytest.raises(CheckNotRowWise, match=f"the schema: the check '{name}'") as caught:
+    with pytest.raises(NotRowWise, match=f"the schema: the check '{name}'"):
         check_beyond(tmp_path, telltale, frame=frame)
-    assert caught.value.fields["check"] == name

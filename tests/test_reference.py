@@ -67,7 +67,7 @@ def test_no_attribute_names_the_nearest(project: Path) -> None:
 
 def test_no_attribute_and_nothing_near_lists_what_there_is(project: Path) -> None:
     write(project / "rules.py", "b = 1\na = 2\n")
-    assert refusal_of("rules:Weather", project).fix == "it has a, b."
+    assert refusal_of("rules:Weather", project).fix == "it has 'a', 'b'."
 
 
 def test_a_module_without_a_public_name_says_so(project: Path) -> None:

@@ -16,22 +16,11 @@ from pipeline.job import read_job
 from pipeline.run.publish import fingerprint_of
 from pipeline.run.setup import list_inputs
 from tests.conftest import HEADER, JOB, ROOT, SCHEMA, hash_files, make_rows
+from tests.reading import read_all, read_split
 
 MakeJob = Callable[..., Path]
 WEATHER = ROOT / "data" / "weather"
 NOT_BYTES = ("manifest.json", ".lock")
-
-
-def read_split(out: Path, *splits: str) -> pd.DataFrame:
-    files = [
-        f for s in splits or ("train", "validation", "test") for f in (out / s).glob("*.parquet")
-    ]
-    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-
-
-def read_all(out: Path, folder: str) -> pd.DataFrame:
-    parts = [pd.read_parquet(file) for file in sorted((out / folder).glob("*.parquet"))]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 @pytest.fixture(scope="module")
@@ -454,3 +443,14 @@ def test_a_constant_fills_a_column_of_which_nothing_is_valid(
     rows = read_split(tmp_path / "out")
     assert rows["size"].tolist() == [12.5] * 60
     assert rows["colour"].tolist() == ["red"] * 60
+
+
+def test_a_run_that_cannot_fill_a_column_leaves_its_accounts(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    text = HEADER + "".join(f",{i},red,{i % 2}\n" for i in range(60)) + ",x,red,7\n"
+    with pytest.raises(RepairError, match="'size'"):
+        run_job(make_job(text), out=tmp_path / "out", until="shards")
+    ledger = json.loads((tmp_path / "out" / "failed" / "ledger.json").read_text())
+    assert (ledger["rows"]["read"], ledger["rows"]["quarantined"]) == (61, 1)
+    assert len(read_all(tmp_path / "out" / "failed", "quarantine")) == 1

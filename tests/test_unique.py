@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -123,3 +124,14 @@ def test_a_broken_cell_has_its_own_reason_and_is_no_key(tmp_path: Path, state: i
 def test_no_row_at_all_breaks_nothing(tmp_path: Path) -> None:
     assert find([batch_of([], 0)], schema_of(single=True), tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repeated_row_that_is_broken_otherwise_is_known_to_be_counted(tmp_path: Path) -> None:
+    batch = batch_of([(key, "x", 1.0) for key in (5, 6, 5, 5)], 0)
+    batch = replace(batch, rows=np.array([2, 3, 7, 9]))
+    broken = np.array([1, 2])
+    spill_keys(tmp_path / "a.keys", batch, schema_of(single=True), 7, NUM_BUCKETS, broken)
+    repeats = find_repeats([tmp_path / "a.keys"], 0, NUM_BUCKETS, "all")
+    assert repeats.row_ids.tolist() == [0, 2, 3]
+    assert repeats.rows.tolist() == [2, 7, 9]
+    assert repeats.otherwise_broken.tolist() == [False, True, False]

@@ -13,7 +13,7 @@ import pandera.pandas as pa
 import pytest
 
 from pipeline.batch import MISSING, OK, Column
-from pipeline.errors import CheckNotRowWise, InputError, SchemaError
+from pipeline.errors import InputError, NotRowWise, SchemaError
 from pipeline.validate import bind_schema, compile_schema, judge_columns
 from tests.judging import BLANK, KINDS, LIMIT, STATES, column, judge, rules
 
@@ -136,7 +136,7 @@ def test_a_verdict_in_another_order_is_put_in_the_rows_order() -> None:
     ],
 )
 def test_a_check_that_is_not_row_wise_ends_the_job(function: Any) -> None:
-    with pytest.raises(CheckNotRowWise, match="'mine'"):
+    with pytest.raises(NotRowWise, match="'mine'"):
         rules(float, [5.0, 1.0, 4.0, 2.0, 3.0, 9.0], Check(function, name="mine"))
 
 
@@ -244,7 +244,7 @@ def test_a_blank_in_a_check_on_rows_is_what_pandera_makes_of_it(dtype: str) -> N
 def test_a_check_on_rows_that_looks_beyond_its_row_ends_the_job() -> None:
     check = Check(lambda df: df["a"] >= df["a"].max(), name="mine")
     schema = pa.DataFrameSchema({"a": pa.Column(float), "b": pa.Column(float)}, checks=check)
-    with pytest.raises(CheckNotRowWise, match="the schema: the check 'mine'"):
+    with pytest.raises(NotRowWise, match="the schema: the check 'mine'"):
         judge(schema, ROWS)
 
 
@@ -267,7 +267,7 @@ def test_a_required_pattern_that_matches_nothing_is_an_error_and_an_optional_one
 
 SCRIPT = """
 import pandas as pd, pandera.pandas as pa
-from pipeline.validate.frame import validate_frame
+from pipeline.frame import validate_frame
 checks = [pa.Check.ge(0), pa.Check(lambda s: s != 1, name="mine")]
 schema = pa.DataFrameSchema({"x": pa.Column(float, checks)})
 print(validate_frame(pd.DataFrame({"x": [-1.0, 1.0, 2.0, None]}), schema).reasons["rule"].tolist())

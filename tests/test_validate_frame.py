@@ -10,7 +10,7 @@ import pandera.pandas as pa
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.validate.frame import FrameVerdict, validate_frame
+from pipeline.frame import FrameVerdict, validate_frame
 
 Check = pa.Check
 

@@ -2,7 +2,8 @@
 
 from pipeline.load.batches import read_partition, read_records
 from pipeline.load.cells import parse_texts
-from pipeline.load.columns import check_columns
+from pipeline.load.columns import Table, check_columns
+from pipeline.load.faults import keep_fault
 from pipeline.load.opening import Location
 from pipeline.load.partitions import Partition, plan_partitions
 from pipeline.load.reading import Reading
@@ -15,8 +16,10 @@ __all__ = [
     "Partition",
     "Reading",
     "Source",
+    "Table",
     "check_columns",
     "convert_array",
+    "keep_fault",
     "list_sources",
     "parse_texts",
     "plan_partitions",

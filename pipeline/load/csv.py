@@ -63,7 +63,8 @@ class CsvReader:
     def __init__(self, source: Source, reading: Reading) -> None:
         self.source = source
         self.reading = reading
-        self.kinds = {n: k for n, k in reading.list_columns() if n in source.columns}
+        present = set(source.columns)
+        self.kinds = {n: k for n, k in reading.kinds.items() if n in present}
         texts = {text for name in self.kinds for text in reading.missing_texts(name)}
         # Arrow compares before it strips, and a number is compared by value.
         plain = {text for text in texts if text == text.strip()}
@@ -146,7 +147,7 @@ class CsvReader:
     ) -> tuple[dict[str, Column], pa.Table]:
         table = self._read_table(data, longest, rejected)
         columns = {}
-        for name, kind in self.reading.list_columns():
+        for name, kind in self.reading.kinds.items():
             missing = self.reading.missing_texts(name)
             decimal = self.source.csv.decimal
             if name not in self.kinds:

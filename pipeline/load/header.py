@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError, SettingsError
 from pipeline.job import CsvSettings
-from pipeline.load.opening import Location, read_text
+from pipeline.load.opening import Location, is_encoding, read_text
 from pipeline.load.records import Records, split_records
 
 # The first records are looked at in growing pieces; a header beyond this is no header.
@@ -35,11 +35,18 @@ class Header:
 
 
 def check_settings(settings: CsvSettings) -> None:
-    """Refuse delimiters and quotes that no table can be written with.
+    """Refuse encodings, delimiters and quotes that no table can be written with.
 
     Raises:
-        SettingsError: One is not ASCII, is part of a line end, or is another's.
+        SettingsError: There is no such encoding, or a character is not ASCII, is part of a line
+            end, or is another's.
     """
+    if not is_encoding(settings.encoding):
+        raise SettingsError(
+            f"data.csv.encoding: there is no text encoding {settings.encoding!r}.",
+            fix='name one that Python knows, such as "utf-8", "latin-1" or "utf-16".',
+            setting="data.csv.encoding",
+        )
     given = {"delimiter": settings.delimiter, "quote": settings.quote, "decimal": settings.decimal}
     for setting, character in given.items():
         if not character.isascii() or character in "\r\n\0":
@@ -50,7 +57,9 @@ def check_settings(settings: CsvSettings) -> None:
             )
     if len({settings.delimiter, settings.quote}) < 2:
         raise SettingsError(
-            "data.csv: delimiter and quote are the same character.", fix="change one of them."
+            "data.csv: delimiter and quote are the same character.",
+            fix="change one of them.",
+            setting="data.csv.quote",
         )
 
 

@@ -188,7 +188,7 @@ def read_batches(
 def _read_columns(objects: list[Cells], source: Source, reading: Reading) -> dict[str, Column]:
     return {
         name: _read_column(kind, [cells.get(name) for cells in objects], reading, name)
-        for name, kind in reading.list_columns()
+        for name, kind in reading.kinds.items()
     }
 
 
@@ -215,7 +215,8 @@ def _to_text(cell: str | bool | None) -> str | None:
 
 def _list_keys(objects: Sequence[Cells], source: Source) -> list[str]:
     names = dict.fromkeys([*source.columns, *(key for cells in objects for key in cells)])
-    return [name for name in names if not (source.is_refed and name in QUARANTINE_COLUMNS)]
+    ours = QUARANTINE_COLUMNS if source.is_mended_quarantine else ()
+    return [name for name in names if name not in ours]
 
 
 def _carry(objects: list[Cells], source: Source, reading: Reading) -> pa.Table:

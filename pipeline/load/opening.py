@@ -68,10 +68,10 @@ def find_encoding(location: Location, declared: str) -> tuple[str, int]:
     A byte order mark decides where the job declares UTF-8, its default; nothing else is guessed.
 
     Raises:
-        InputError: There is no such encoding, the file cannot be read, or it is UTF-16 without a
-            byte order mark where UTF-8 is declared.
+        InputError: The file cannot be read, or it is UTF-16 without a byte order mark where UTF-8
+            is declared.
     """
-    name = _find_codec(declared)
+    name = codecs.lookup(declared).name
     if name not in ("utf-8", "utf-8-sig", "ascii"):
         return name, 0
     with open_raw(location) as file:
@@ -90,17 +90,13 @@ def find_encoding(location: Location, declared: str) -> tuple[str, int]:
     return "utf-8", 0
 
 
-def _find_codec(declared: str) -> str:
+def is_encoding(name: str) -> bool:
+    """Tell whether Python knows an encoding by this name that text tables are written in."""
     try:
-        codec = codecs.lookup(declared)
+        codec = codecs.lookup(name)
     except (LookupError, ValueError):  # ValueError: a NUL in the name
-        codec = None
-    if codec is None or not codec._is_text_encoding or codec.name in _NO_TABLES:
-        raise InputError(
-            f"data.csv.encoding: there is no text encoding {declared!r}.",
-            fix='name one that Python knows, such as "utf-8", "latin-1" or "utf-16".',
-        )
-    return codec.name
+        return False
+    return codec._is_text_encoding and codec.name not in _NO_TABLES
 
 
 def _guess_utf_16(beginning: bytes) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.arrow import positions_array
+from pipeline.arrow import positions_array, to_arrow, to_numpy
 from pipeline.batch import Batch, Positions
 from pipeline.errors import InputError
 from pipeline.load.cells import missing_column
@@ -21,15 +23,17 @@ from pipeline.load.typed import convert_array, list_texts, plain_array
 
 
 @contextmanager
-def _open_table(location: Location) -> Iterator[pq.ParquetFile]:
+def _open_table(
+    location: Location, int96_unit: Literal["us", "ns"] = "us"
+) -> Iterator[pq.ParquetFile]:
     """Open a file; whatever Arrow finds wrong with it, now or while it is read, names it."""
     with open_raw(location) as raw:
         try:
             # From a file object and not a path: a remote file is opened in the same way.
             # Spark's INT96 times by the microsecond: as nanoseconds the year 9999 would wrap
-            # around to 1816, in silence. Digits beyond the microsecond are cut off.
+            # around to 1816, in silence.
             with pq.ParquetFile(
-                raw, page_checksum_verification=True, coerce_int96_timestamp_unit="us"
+                raw, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit
             ) as file:
                 yield file
         except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
@@ -102,27 +106,71 @@ def read_groups(
     """
     place = first
     with _open_table(source.location) as file:
+        exact = _read_nanoseconds(source, file, groups)
         for batch in file.iter_batches(
             batch_size=reading.batch_rows, row_groups=list(groups), use_threads=False
         ):
-            yield _wrap(source, batch, place, reading)
+            arrays = dict(zip(source.columns, batch.columns, strict=True))
+            for name, times in exact.items():
+                again = times.slice(place - first, batch.num_rows).combine_chunks()
+                _check_count(source.location, len(again), batch.num_rows)
+                arrays[name] = _spell_finer(arrays[name], again)
+            yield _wrap(source, batch, arrays, place, reading)
             place += batch.num_rows
     _check_count(source.location, place, stop)
 
 
-def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) -> Batch:
-    arrays = dict(zip(source.columns, rows.columns, strict=True))
-    decimal = source.csv.decimal if source.is_refed else "."
+def _read_nanoseconds(
+    source: Source, file: pq.ParquetFile, groups: range
+) -> dict[str, pa.ChunkedArray]:
+    """Read Spark's INT96 times, but for nested ones, a second time: by the nanosecond."""
+    leaves = [file.schema.column(index) for index in range(len(file.schema))]
+    spark = {
+        leaf.name for leaf in leaves if leaf.physical_type == "INT96" and leaf.path == leaf.name
+    }
+    if not spark:
+        return {}
+    with _open_table(source.location, "ns") as again:
+        table = again.read_row_groups(list(groups), columns=list(spark), use_threads=False)
+    headers = zip(source.columns, file.schema_arrow.names, strict=True)
+    names = [name for name, header in headers if header in spark]
+    return dict(zip(names, table.columns, strict=True))
+
+
+def _spell_finer(times: pa.Array, exact: pa.Array) -> pa.Array:
+    """Return times as text, with all digits, where some are finer than a microsecond.
+
+    Args:
+        times: `(rows,)` by the microsecond, the finer digits cut off.
+        exact: The same by the nanosecond; what that cannot hold is another time.
+    """
+    micros, nanos = to_numpy(times), to_numpy(exact)
+    finer = (nanos // 1_000 == micros) & (nanos % 1_000 != 0)
+    if not finer.any():
+        return times
+    return pc.if_else(to_arrow(finer), list_texts(exact), list_texts(times))
+
+
+def _wrap(
+    source: Source, rows: pa.RecordBatch, arrays: dict[str, pa.Array], place: int, reading: Reading
+) -> Batch:
+    """Make a batch of rows; `arrays` are their columns, times that are finer than ours as text.
+
+    Carried columns keep the file's type: there such times are cut off at the microsecond.
+    """
+    plain = dict(zip(source.columns, rows.columns, strict=True))
+    decimal = source.csv.decimal if source.is_mended_quarantine else "."
     columns = {}
-    for name, kind in reading.list_columns():
+    for name, kind in reading.kinds.items():
         if name in arrays:
             columns[name] = convert_array(kind, arrays[name], reading.missing_texts(name), decimal)
         else:
             columns[name] = missing_column(kind, rows.num_rows)
+    raw_columns = source.raw_columns
     carried = {
-        name: list_texts(array) if name in source.as_text else plain_array(array)
-        for name, array in arrays.items()
-        if name in source.raw_columns and reading.carries(name)
+        name: list_texts(arrays[name]) if name in source.as_text else plain_array(plain[name])
+        for name in raw_columns
+        if reading.carries(name)
     }
     return Batch(
         source=source.name,
@@ -130,7 +178,7 @@ def _wrap(source: Source, rows: pa.RecordBatch, place: int, reading: Reading) ->
         rows=np.arange(place, place + rows.num_rows) + 1,
         columns=columns,
         carried=pa.table(carried),
-        read_texts=partial(_read_texts, {name: arrays[name] for name in source.raw_columns}),
+        read_texts=partial(_read_texts, {name: arrays[name] for name in raw_columns}),
     )
 
 

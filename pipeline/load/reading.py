@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pipeline.batch import Kind
 from pipeline.job import DEFAULT_MISSING, DataSettings
 from pipeline.schema import Schema
+
+BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class Reading:
     schema: Schema
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     group: str | None = None
-    batch_rows: int = 65_536
+    batch_rows: int = BATCH_ROWS
     filters: bool = False
     also_carried: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, schema: Schema, data: DataSettings, batch_rows: int = 65_536) -> Reading:
+    def of(cls, schema: Schema, data: DataSettings, batch_rows: int = BATCH_ROWS) -> Reading:
         """Return what a job's [data] settles for a schema."""
         names = [*schema.names, *([data.group] if data.group else [])]
         missing = {name: data.missing_texts(name) for name in names}
@@ -43,15 +46,16 @@ class Reading:
         """Tell whether a column of the file is carried as it is."""
         if name in self.also_carried:
             return True
-        return not self.filters and name not in dict(self.list_columns())
+        return not self.filters and name not in self.kinds
 
     def missing_texts(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean missing in this column."""
         return self.missing.get(column, DEFAULT_MISSING)
 
-    def list_columns(self) -> Iterator[tuple[str, Kind]]:
-        """Yield name and kind of the columns that a batch always has."""
-        for column in self.schema.columns:
-            yield column.name, column.kind
-        if self.group is not None and self.group not in self.schema.names:
-            yield self.group, "string"
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return the kinds of the columns that a batch always has, in their order."""
+        kinds = {column.name: column.kind for column in self.schema.columns}
+        if self.group is not None:
+            kinds.setdefault(self.group, "string")
+        return kinds

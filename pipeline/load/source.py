@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.batch import QUARANTINE_COLUMNS
+from pipeline.batch import PLACE_COLUMNS, QUARANTINE_COLUMNS
 from pipeline.job import CsvSettings
+from pipeline.load.columns import Table, advise_on_header
 from pipeline.load.opening import Location
 
-Format = Literal["csv", "parquet", "jsonl"]
+Format = Literal["csv", "parquet", "jsonl", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Source:
     Attributes:
         index: Its place in sorted order, the upper part of its rows' ids.
         location: Where it is and how its bytes are wrapped.
-        size: Bytes on disk.
-        format: How its bytes are read.
+        size: Bytes on disk; 0 where that is unknown.
+        format: How its bytes are read; "unknown" only of a file with a fault.
         columns: Its columns, in its order; none occurs twice.
         csv: How it is written, if it is delimited text.
         data_start: Where the records begin in its UTF-8 text.
@@ -49,16 +50,27 @@ class Source:
     fault: str = ""
 
     @property
-    def is_refed(self) -> bool:
-        """Return whether it is a quarantine that was mended."""
-        return set(QUARANTINE_COLUMNS) <= set(self.columns)
+    def is_mended_quarantine(self) -> bool:
+        """Return whether it has the columns of a quarantine, and so comes from one."""
+        return set(PLACE_COLUMNS) <= set(self.columns)
 
     @property
     def raw_columns(self) -> tuple[str, ...]:
         """Return its columns, less those that nanproof put there."""
-        if not self.is_refed:
+        if not self.is_mended_quarantine:
             return self.columns
         return tuple(name for name in self.columns if name not in QUARANTINE_COLUMNS)
+
+    @property
+    def table(self) -> Table:
+        """Return what a schema is compared with."""
+        return Table(
+            what=self.name,
+            columns=self.raw_columns,
+            repeated=self.repeated,
+            types=self.types,
+            advice=advise_on_header(self.columns) if self.format == "csv" else "",
+        )
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pipeline.errors import InputError
 from pipeline.job import CsvSettings
+from pipeline.load.faults import keep_fault
 from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
 from pipeline.load.json_lines import read_keys
 from pipeline.load.opening import Location, find_encoding, hash_content
@@ -43,6 +44,7 @@ def list_sources(
         on_bad_file: "quarantine" to mark a file that cannot be read by its `fault`.
 
     Raises:
+        SettingsError: No table can be written as `csv_settings` says.
         InputError: Nothing matches, a format is unknown, or a file is empty or unreadable.
     """
     check_settings(csv_settings)
@@ -53,13 +55,12 @@ def list_sources(
         raise InputError("data.raw names no file.", fix='give data.raw, such as ["raw/*.csv"].')
     sources = []
     for index, name in enumerate(sorted(found)):
-        try:
-            sources.append(_look_at(index, name, found[name], csv_settings))
-        except InputError as error:
-            if on_bad_file == "fail":
-                raise
-            bad = Location(name, found[name])
-            sources.append(Source(index, bad, 0, "csv", (), csv_settings, fault=error.message))
+        source = Source(index, Location(name, found[name]), 0, "unknown", (), csv_settings)
+        with keep_fault(on_bad_file) as faults:  # of a bad file, as much as can be told
+            source = _add_status(source)
+            source = _add_format(source)
+            source = _add_columns(source)
+        sources.append(replace(source, fault="".join(faults)))
     conflicts = _conflicting(sources)
     return tuple(replace(s, as_text=conflicts & set(s.columns)) for s in sources)
 
@@ -106,36 +107,37 @@ def _expand_url(pattern: str) -> list[str]:
         ) from error
 
 
-def _look_at(index: int, name: str, url: str, settings: CsvSettings) -> Source:
-    """Describe one file by its name, its status and its header."""
-    size, modified = _status(name, url)
-    location, format_, suffix = _classify(name, url)
-    if size == 0:
-        raise InputError(f"{name} is empty.", fix="remove it from data.raw.", file=name)
-    delimiter_given = "delimiter" in settings.model_fields_set
-    if suffix == ".tsv" and not delimiter_given:
-        settings = settings.model_copy(update={"delimiter": "\t"})
-    source = Source(index, location, size, format_, (), settings, modified=modified)
-    if format_ == "csv":
-        encoding, mark = find_encoding(location, settings.encoding)
-        location = replace(location, encoding=encoding, start=mark)
-        header = read_header(location, settings)
-        source = replace(source, location=location, data_start=header.stop, first_row=header.row)
-        source = replace(source, columns=header.columns, repeated=header.repeated)
-    elif format_ == "jsonl":
-        encoding, mark = find_encoding(location, "utf-8")
-        location = replace(location, encoding=encoding, start=mark)
-        source = replace(source, location=location, columns=read_keys(location))
-    else:
-        names, types = read_types(location)
-        columns = name_columns(names)
-        source = replace(source, columns=columns, repeated=list_repeated(names))
-        source = replace(source, types=tuple(zip(columns, types, strict=True)))
-    return replace(source, content_hash=hash_content(location))
+def _add_status(source: Source) -> Source:
+    """Add size and modification time."""
+    name, url = source.name, source.location.url
+    try:
+        if "://" in url:
+            import fsspec
+
+            filesystem, path = fsspec.core.url_to_fs(url)
+            size, modified = int(filesystem.info(path)["size"] or 0), None
+        else:
+            status = os.stat(url)
+            size, modified = status.st_size, status.st_mtime
+            if os.path.isdir(url):
+                raise InputError(
+                    f"{name} is a folder.",
+                    fix=f"name the files in it, such as {name}/*.csv.",
+                    file=name,
+                )
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read: {error.strerror or error}.",
+            fix="mend the path or its permissions.",
+            file=name,
+        ) from error
+    return replace(source, size=size, modified=modified)
 
 
-def _classify(name: str, url: str) -> tuple[Location, Format, str]:
-    path = name.partition("?")[0] if "://" in url else name
+def _add_format(source: Source) -> Source:
+    """Add what the name says: the format, gzip, and the tabs of `.tsv`."""
+    name, csv = source.name, source.csv
+    path = name.partition("?")[0] if "://" in source.location.url else name
     suffixes = PurePosixPath(path.lower()).suffixes
     packed = suffixes[-1:] == [".gz"]
     suffix = suffixes[-2 if packed else -1] if len(suffixes) > packed else ""
@@ -149,31 +151,35 @@ def _classify(name: str, url: str) -> tuple[Location, Format, str]:
             fix="narrow the pattern in data.raw, or convert the file.",
             file=name,
         )
-    return Location(name, url, packed), format_, suffix
+    if suffix == ".tsv" and "delimiter" not in csv.model_fields_set:
+        csv = csv.model_copy(update={"delimiter": "\t"})
+    return replace(source, location=replace(source.location, gzip=packed), format=format_, csv=csv)
 
 
-def _status(name: str, url: str) -> tuple[int, float | None]:
-    """Return size and modification time."""
-    try:
-        if "://" not in url:
-            status = os.stat(url)
-            if os.path.isdir(url):
-                raise InputError(
-                    f"{name} is a folder.",
-                    fix=f"name the files in it, such as {name}/*.csv.",
-                    file=name,
-                )
-            return status.st_size, status.st_mtime
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(url)
-        return int(filesystem.info(path)["size"] or 0), None
-    except OSError as error:
+def _add_columns(source: Source) -> Source:
+    """Add what stands in the file: its header, its encoding and its hash."""
+    location = source.location
+    if source.size == 0:
         raise InputError(
-            f"{name} cannot be read: {error.strerror or error}.",
-            fix="mend the path or its permissions.",
-            file=name,
-        ) from error
+            f"{source.name} is empty.", fix="remove it from data.raw.", file=source.name
+        )
+    if source.format == "parquet":
+        names, types = read_types(location)
+        columns = name_columns(names)
+        source = replace(source, columns=columns, repeated=list_repeated(names))
+        source = replace(source, types=tuple(zip(columns, types, strict=True)))
+        return replace(source, content_hash=hash_content(location))
+    declared = source.csv.encoding if source.format == "csv" else "utf-8"
+    encoding, mark = find_encoding(location, declared)
+    location = replace(location, encoding=encoding, start=mark)
+    source = replace(source, location=location)
+    if source.format == "csv":
+        header = read_header(location, source.csv)
+        source = replace(source, data_start=header.stop, first_row=header.row)
+        source = replace(source, columns=header.columns, repeated=header.repeated)
+    else:
+        source = replace(source, columns=read_keys(location))
+    return replace(source, content_hash=hash_content(location))
 
 
 def _conflicting(sources: Sequence[Source]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine import Engine, Progress, open_engine
-from pipeline.errors import SettingsError
+from pipeline.errors import NoRowsLeft, RepairError, SettingsError
 from pipeline.features import build_spec
 from pipeline.job import Job, read_job
-from pipeline.ledger import Ledger, Stage, add_counts, check_balance, list_lines
+from pipeline.ledger import Ledger, check_balance
 from pipeline.load import Partition, Source
-from pipeline.manifest import SPLITS, File, Manifest, Spec
-from pipeline.repair import TOO_MANY_REPAIRS, Plan
-from pipeline.run.bad_files import count_files, set_files_aside
+from pipeline.manifest import SPLITS, Manifest, Spec
+from pipeline.repair import Plan
+from pipeline.run.accounts import count_rows_by_source, keep_ledger, list_account_files
+from pipeline.run.bad_files import set_files_aside
 from pipeline.run.check import CheckResult, check_job
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
@@ -36,7 +37,7 @@ from pipeline.run.settle import (
 from pipeline.run.setup import Setup, list_inputs, prepare
 from pipeline.split import ShardGroup, plan_shards
 from pipeline.tensorflow_import import require_tensorflow, silence_import
-from pipeline.whole import MONOTONIC, find_uncovered, not_covered
+from pipeline.whole import find_uncovered, not_covered
 
 if TYPE_CHECKING:
     from pipeline.train import TrainResult
@@ -89,6 +90,7 @@ def run_job(
 
     Raises:
         UsageError: A setting, a reference or a file is wrong, or TensorFlow is not installed.
+        NotRowWise: A check or a parser of the schema's own looks beyond its row.
         DataVerdict: Too many rows were dropped, or none is left. What was published stays.
         EnvironmentFailure: The disk, the lock or a worker failed.
         GuardBudgetSpent: Training met too many bad steps. What was published stays.
@@ -104,15 +106,20 @@ def run_job(
     setup, sources, partitions = prepare(job, list_inputs(job, raw))
     target = Path(out) if out is not None else job.folder / "out"
     with open_output(target, job) as staging, open_engine(workers) as engine:
-        stages = _Stages(job, setup, sources, partitions, staging, target, engine, on_progress)
+        stages = _Stages(setup, sources, partitions, staging, target, engine, on_progress)
         scans = stages.scan()
-        stages.sources, scans = set_files_aside(sources, partitions, scans)
+        sources, scans = set_files_aside(sources, partitions, scans)
+        stages = replace(stages, sources=sources)
         settled = settle_rules(setup, scans, staging)
-        counts = stages.settle(scans, settled)
-        plan = fit_plan(setup, scans)
-        finished = stages.finish(scans, settled, plan, plan_shards(counts, job.shards.rows))
-        aside = stages.set_aside(scans, settled, finished)
-        manifest, ledger = stages.publish(scans, plan, finished, aside)
+        finished: list[Finished] = []
+        try:
+            counts = stages.require_rows(scans, settled)
+            plan = fit_plan(setup, scans)
+            finished = stages.finish(scans, settled, plan, plan_shards(counts, job.shards.rows))
+            manifest, ledger = stages.publish(scans, settled, plan, finished)
+        except (NoRowsLeft, RepairError):
+            stages.leave_accounts(scans, settled, finished)
+            raise
     near_unique = tuple(list_near_unique(plan, scans, setup))
     training = _train(target, on_progress) if until == "model" else None
     examples = merge_examples(scans) | settled.examples
@@ -126,11 +133,10 @@ def _train(out: Path, on_progress: Progress | None) -> TrainResult:
     return train_dataset(out, on_progress=on_progress)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Stages:
     """The stages of one run, each a map or what stands between two."""
 
-    job: Job
     setup: Setup
     sources: Sequence[Source]
     partitions: Sequence[Partition]
@@ -139,21 +145,23 @@ class _Stages:
     engine: Engine
     on_progress: Progress | None
 
+    @property
+    def job(self) -> Job:
+        return self.setup.job
+
     def scan(self) -> list[Scanned]:
         tasks = [ScanTask(self.setup, part, self.staging) for part in self.partitions]
         return self._map("scan", scan_partition, tasks)
 
-    def settle(self, scans: Sequence[Scanned], settled: Settled) -> npt.NDArray[np.int64]:
+    def require_rows(self, scans: Sequence[Scanned], settled: Settled) -> npt.NDArray[np.int64]:
         """Return the spilled rows by split and bucket; fail early where a run is hopeless."""
         read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
         if read and rejected / read > self.job.repair.max_dropped_ratio:
-            aside = self.set_aside(scans, settled, [])
-            self._fail_dropped(scans, [], aside)
+            self._fail_dropped(scans, settled, [])
         uncovered = find_uncovered(self.setup.schema, [seen for s in scans for seen in s.seen])
         broken = [found for found in uncovered if not found.warns]
         if broken:
-            aside = self.set_aside(scans, settled, [])
-            self._publish_failure(scans, [], aside)
+            self.leave_accounts(scans, settled, [])
             raise not_covered(broken)
         return check_rows_left(self.job, scans)
 
@@ -169,7 +177,7 @@ class _Stages:
             setup=self.setup,
             plan=plan,
             spec=self._make_spec(plan),
-            spills=_spills(scans),
+            spills=tuple(stem for scan in scans for stem in scan.spills),
             carried=tuple(dict.fromkeys(name for scan in scans for name in scan.carried)),
             settled=settled.file,
             staging=self.staging,
@@ -181,7 +189,7 @@ class _Stages:
         data, dtype = self.job.data, self.job.train.dtype
         return build_spec(plan, data.label, data.weight, self.setup.indicators, dtype)
 
-    def set_aside(
+    def _set_aside(
         self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
     ) -> list[Quarantined]:
         columns = tuple(dict.fromkeys(name for s in self.sources for name in s.raw_columns))
@@ -203,15 +211,16 @@ class _Stages:
     def publish(
         self,
         scans: Sequence[Scanned],
+        settled: Settled,
         plan: Plan,
         finished: Sequence[Finished],
-        aside: Sequence[Quarantined],
     ) -> tuple[Manifest, Ledger]:
-        ledger = _keep_ledger(self.sources, scans, finished, aside)
+        aside = self._set_aside(scans, settled, finished)
+        ledger = keep_ledger(self.sources, scans, settled, finished, aside)
         check_balance(ledger)
         ratio = ledger.rows["quarantined"] / ledger.rows["read"]
         if ratio > self.job.repair.max_dropped_ratio:
-            self._fail_dropped(scans, finished, aside)
+            self._fail_dropped(scans, settled, finished)
         for split in SPLITS:
             if getattr(self.job.split, split) and not ledger.rows[split]:
                 raise empty_split(self.job, split, ledger.rows["clean"], scans)
@@ -219,33 +228,29 @@ class _Stages:
             Output(self.out, self.staging, fingerprint_of(self.job, self.sources)),
             self.job,
             self.sources,
-            _rows_by_source(self.sources, self.partitions, scans),
+            count_rows_by_source(self.sources, self.partitions, scans),
             plan,
             self._make_spec(plan),
             ledger,
             [(SPLITS[f.split], shard) for f in finished for shard in f.shards],
-            _accounts(finished, aside),
+            list_account_files(finished, aside),
         )
         return manifest, ledger
 
     def _fail_dropped(
-        self,
-        scans: Sequence[Scanned],
-        finished: Sequence[Finished],
-        aside: Sequence[Quarantined],
+        self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
     ) -> NoReturn:
-        ledger, failed = self._publish_failure(scans, finished, aside)
+        ledger, failed = self.leave_accounts(scans, settled, finished)
         raise too_many_dropped(self.job, ledger, failed)
 
-    def _publish_failure(
-        self,
-        scans: Sequence[Scanned],
-        finished: Sequence[Finished],
-        aside: Sequence[Quarantined],
+    def leave_accounts(
+        self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
     ) -> tuple[Ledger, Path]:
-        ledger = _keep_ledger(self.sources, scans, finished, aside)
-        failed = publish_failure(self.out, self.staging, ledger, _accounts(finished, aside))
-        return ledger, failed
+        """Lay ledger and quarantine of a run that fails under `failed/`."""
+        aside = self._set_aside(scans, settled, finished)
+        ledger = keep_ledger(self.sources, scans, settled, finished, aside)
+        files = list_account_files(finished, aside)
+        return ledger, publish_failure(self.out, self.staging, ledger, files)
 
     def _map(
         self, name: str, task: Callable[[Item], Result], items: Sequence[Item]
@@ -256,67 +261,3 @@ class _Stages:
             if self.on_progress is not None:
                 self.on_progress(name, len(results), len(items))
         return results
-
-
-def _spills(scans: Sequence[Scanned]) -> tuple[Path, ...]:
-    return tuple(stem for scan in scans for stem in scan.spills)
-
-
-def _accounts(finished: Sequence[Finished], aside: Sequence[Quarantined]) -> list[tuple[str, File]]:
-    quarantine = [("quarantine", part.file) for part in aside if part.file is not None]
-    return quarantine + [("repairs", part.repairs) for part in finished if part.repairs is not None]
-
-
-def _rows_by_source(
-    sources: Sequence[Source], partitions: Sequence[Partition], scans: Sequence[Scanned]
-) -> list[int]:
-    rows = [0] * len(sources)
-    for part, scan in zip(partitions, scans, strict=True):
-        rows[part.source.index] += scan.read
-    return rows
-
-
-def _keep_ledger(
-    sources: Sequence[Source],
-    scans: Sequence[Scanned],
-    finished: Sequence[Finished],
-    aside: Sequence[Quarantined],
-) -> Ledger:
-    """Add up the accounts; the quarantine is counted from what was written, not from plans."""
-    read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
-    repeated, late = sum(f.settled for f in finished), sum(f.late for f in finished)
-    shards = [(SPLITS[f.split], shard.rows) for f in finished for shard in f.shards]
-    splits = {split: sum(rows for name, rows in shards if name == split) for split in SPLITS}
-    spilled = read - rejected
-    quarantined = add_counts(part.reasons for part in aside)
-    broken = add_counts(scan.broken for scan in scans)
-    for (column, rule), count in quarantined.items():
-        if rule in ("unique", MONOTONIC, "class_unseen", TOO_MANY_REPAIRS):
-            broken[column, rule] = count
-    return Ledger(
-        files=count_files(sources),
-        stages={
-            "scan": Stage(read=read, clean=spilled, quarantined=rejected),
-            "settle": Stage(read=spilled, clean=spilled - repeated, quarantined=repeated),
-            "finish": Stage(
-                read=sum(f.read for f in finished) - repeated,
-                clean=sum(splits.values()),
-                quarantined=late,
-            ),
-        },
-        rows={
-            "read": read,
-            "clean": sum(splits.values()),
-            "quarantined": sum(part.rows for part in aside),
-            **splits,
-        },
-        cells={
-            "repaired": sum(f.changes.repaired for f in finished),
-            "filled": sum(f.changes.filled for f in finished),
-            "parsed": sum(f.changes.parsed for f in finished),
-        },
-        broken=list_lines(broken),
-        warned=list_lines(add_counts(scan.warned for scan in scans)),
-        quarantined=list_lines(quarantined),
-        repaired=list_lines(add_counts(f.changes.counts for f in finished)),
-    )

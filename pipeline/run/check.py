@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.engine import Engine, Progress, open_engine
-from pipeline.errors import DataVerdict, SettingsError
+from pipeline.errors import DataVerdict, SettingsError, list_some, suggest
 from pipeline.job import CheckSettings, Job, read_job
-from pipeline.ledger import RuleCounts, add_counts
+from pipeline.ledger import Rule, RuleCounts, add_counts
 from pipeline.load import Source
 from pipeline.run.bad_files import set_files_aside
 from pipeline.run.scan import (
@@ -25,14 +24,12 @@ from pipeline.run.scan import (
     add_examples,
     scan_partition,
 )
-from pipeline.run.settle import require_rows, settle_rules
+from pipeline.run.settle import Settled, require_rows, settle_rules
 from pipeline.run.setup import Setup, list_inputs, prepare
-from pipeline.schema import ColumnSchema
+from pipeline.validate import list_cell_rules, list_row_parsers
 from pipeline.whole import MONOTONIC, find_uncovered, list_keys, list_orders
 
-Rule = tuple[str | None, str]
-"""A column, or None for whole rows, and the name of a rule."""
-
+Examples = dict[Rule, list[Example]]
 UNREADABLE = "unreadable"
 # A worker needs half a second to start, in which this process reads more than that.
 SMALL_BYTES = 4 << 20
@@ -63,10 +60,12 @@ class CheckResult:
         rules: Every rule that was asked, in the schema's order, and what else was broken.
         broken: Broken cells and rows by column and rule; column None for whole rows.
         failing: The broken rules that break more than the job allows.
-        examples: The first places of each, at most `MAX_PLACES`; none for what has no place.
+        examples: The first places of each of `broken`, at most `MAX_PLACES`; none for what has
+            no place.
         files: The raw files by name.
         seconds: How long it took.
         warned: As `broken`, for checks that only warn; their cells are valid.
+        warned_examples: As `examples`, of `warned`.
         refusal: Why there is no verdict by rules, such as that no row was read; else empty.
     """
 
@@ -77,10 +76,11 @@ class CheckResult:
     rules: tuple[Rule, ...]
     broken: RuleCounts
     failing: frozenset[Rule]
-    examples: dict[Rule, list[Example]]
+    examples: Examples
     files: dict[str, CheckedFile]
     seconds: float
     warned: RuleCounts = field(default_factory=Counter)
+    warned_examples: Examples = field(default_factory=dict)
     refusal: str = ""
 
     @property
@@ -89,9 +89,21 @@ class CheckResult:
         return not self.failing and not self.refusal
 
     @classmethod
-    def refuse(cls, error: DataVerdict) -> CheckResult:
-        """Return what a report can say of data that was refused as a whole."""
-        return cls("nanproof", 0, 0, 0, (), Counter(), frozenset(), {}, {}, 0.0, refusal=str(error))
+    def refuse(cls, name: str, error: DataVerdict) -> CheckResult:
+        """Return what a report can say of a job's data that were refused as a whole."""
+        return cls(
+            name=name,
+            rows=0,
+            broken_rows=0,
+            settled_rows=0,
+            rules=(),
+            broken=Counter(),
+            failing=frozenset(),
+            examples={},
+            files={},
+            seconds=0.0,
+            refusal=str(error),
+        )
 
 
 def check_job(
@@ -111,6 +123,7 @@ def check_job(
 
     Raises:
         UsageError: A setting, a reference or a file is wrong.
+        NotRowWise: A check or a parser of the schema's own looks beyond its row.
         NoRowsLeft: The files hold headers alone.
     """
     started = time.monotonic()
@@ -121,16 +134,11 @@ def check_job(
     workers = _count_workers(workers, sources, len(partitions))
     with TemporaryDirectory(prefix="nanproof-") as folder, open_engine(workers) as engine:
         tasks = [ScanTask(setup, p, Path(folder), spill_rows=False) for p in partitions]
-        scans, examples = _scan(engine, tasks, on_progress)
-        sources, scans = set_files_aside(sources, partitions, scans)
+        sources, scans, examples, warned_examples = _scan(engine, tasks, sources, on_progress)
         settled = settle_rules(setup, scans, Path(folder))
     rows = sum(scan.read for scan in scans)
     require_rows(rows)
-    broken = add_counts(scan.broken for scan in scans)
-    broken.update({(column, rule): len(ids) for column, rule, ids in settled.by_rule})
-    warned = add_counts(scan.warned for scan in scans)
-    _count_uncovered(setup, scans, broken, warned)
-    _count_unreadable(sources, broken, examples)
+    broken, warned, failing = _count(setup, sources, scans, settled)
     return CheckResult(
         name=job.name,
         rows=rows,
@@ -138,11 +146,12 @@ def check_job(
         settled_rows=settled.rows,
         rules=tuple(dict.fromkeys([*rules, *broken, *warned])),
         broken=broken,
-        failing=_list_failing(job.check, broken, rows),
-        examples=examples | settled.examples,
+        failing=failing,
+        examples=examples | settled.examples | _list_unreadable(sources),
         files={source.name: _locate(source) for source in sources},
         seconds=time.monotonic() - started,
         warned=warned,
+        warned_examples=warned_examples,
     )
 
 
@@ -158,87 +167,108 @@ def list_rules(setup: Setup) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     for column in setup.schema.columns:
         if column.name not in setup.unjudged:
-            rules += [(column.name, rule) for rule in _list_cell_rules(column)]
+            rules += [(column.name, rule) for rule in list_cell_rules(column)]
     group = setup.job.data.group
     if group is not None and group not in setup.schema.names:
         rules.append((group, "missing"))
     rules += [("+".join(key), "unique") for key in list_keys(setup.schema)]
     rules += [(name, MONOTONIC) for name, _ in list_orders(setup.schema)]
     rules += [(None, check.name) for check in setup.schema.row_checks]
-    return (*dict.fromkeys(rules), (None, "malformed"))
-
-
-def _list_cell_rules(column: ColumnSchema) -> Iterator[str]:
-    if not column.nullable:
-        yield "missing"
-    if column.kind != "string":
-        if not column.nullable:
-            yield "nan"
-        if column.kind != "bool":
-            yield "inf"
-        yield "type"
-    if column.kind == "float":
-        yield "overflow"
-    yield from (check.name for check in column.checks)
+    if setup.schema.parses:
+        rules += [(None, name) for name in list_row_parsers(setup.load_pandera_schema())]
+    rules.append((None, "malformed"))
+    if setup.job.data.on_bad_file == "quarantine":
+        rules.append((None, UNREADABLE))
+    return tuple(dict.fromkeys(rules))
 
 
 def _check_limits(settings: CheckSettings, rules: Sequence[Rule]) -> None:
     known = sorted({rule for _, rule in rules} | {UNREADABLE})
     for name in settings.rules:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
             raise SettingsError(
                 f"check.rules: the schema has no rule {name!r}.",
-                fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}.",
+                fix=suggest(name, known) or f"known here: {list_some(known)}.",
                 setting="check.rules",
                 rule=name,
             )
 
 
 def _scan(
-    engine: Engine, tasks: Sequence[ScanTask], on_progress: Progress | None
-) -> tuple[list[Scanned], dict[Rule, list[Example]]]:
+    engine: Engine,
+    tasks: Sequence[ScanTask],
+    sources: Sequence[Source],
+    on_progress: Progress | None,
+) -> tuple[tuple[Source, ...], list[Scanned], Examples, Examples]:
+    """Scan every partition, and set files aside where the job does.
+
+    Returns:
+        The files, and what the partitions of those told that are not set aside; the first places
+        of what is broken, and of what only warns.
+    """
     scans: list[Scanned] = []
-    examples: dict[Rule, list[Example]] = {}
+    broken: Examples = {}
+    warned: Examples = {}
     for scan in engine.map(scan_partition, tasks):
-        add_examples(examples, scan.examples, MAX_PLACES)
-        scan.examples = {}  # no more than the first are held, however many partitions there are
+        add_examples(broken, scan.examples, MAX_PLACES)
+        add_examples(warned, scan.warned_examples, MAX_PLACES)
+        # No more than the first are held, however many partitions there are.
+        scan.examples, scan.warned_examples = {}, {}
         scans.append(scan)
         if on_progress is not None:
             on_progress("check", len(scans), len(tasks))
-    return scans, examples
+    marked, scans = set_files_aside(sources, [task.partition for task in tasks], scans)
+    faulty = {source.name for source in marked if source.fault}
+    for places in (*broken.values(), *warned.values()):
+        places[:] = [place for place in places if place.source not in faulty]
+    return marked, scans, broken, warned
+
+
+def _list_unreadable(sources: Sequence[Source]) -> Examples:
+    places = [Example(source.name, 1, source.fault) for source in sources if source.fault]
+    return {(None, UNREADABLE): places[:MAX_PLACES]} if places else {}
+
+
+def _count(
+    setup: Setup, sources: Sequence[Source], scans: Sequence[Scanned], settled: Settled
+) -> tuple[RuleCounts, RuleCounts, frozenset[Rule]]:
+    """Return what is broken, what only warns, and the broken rules that fail."""
+    broken = add_counts(scan.broken for scan in scans)
+    broken.update({(column, rule): len(ids) for column, rule, ids in settled.by_rule})
+    warned = add_counts(scan.warned for scan in scans)
+    num_bad = sum(bool(source.fault) for source in sources)
+    if num_bad:
+        broken[None, UNREADABLE] = num_bad
+    rows = sum(scan.read for scan in scans)
+    failing = _list_failing(setup.job.check, broken, rows, len(sources))
+    return broken, warned, failing | _count_uncovered(setup, scans, broken, warned)
 
 
 def _count_uncovered(
     setup: Setup, scans: Sequence[Scanned], broken: RuleCounts, warned: RuleCounts
-) -> None:
-    """Add the listed values that occur nowhere, which have no place."""
-    seen = [part for scan in scans for part in scan.seen]
-    for found in find_uncovered(setup.schema, seen):
+) -> frozenset[Rule]:
+    """Add the listed values that occur nowhere, which have no place; return what fails by them.
+
+    No limit applies to them, as none does in a run: they are a share of no rows.
+    """
+    uncovered = find_uncovered(setup.schema, [seen for scan in scans for seen in scan.seen])
+    for found in uncovered:
         counts = warned if found.warns else broken
         counts[found.column, found.rule] += len(found.values)
-
-
-def _count_unreadable(
-    sources: Sequence[Source], broken: RuleCounts, examples: dict[Rule, list[Example]]
-) -> None:
-    """Add the files that the job sets aside, and take back the places in them."""
-    faults = {source.name: source.fault for source in sources if source.fault}
-    if not faults:
-        return
-    for places in examples.values():
-        places[:] = [place for place in places if place.source not in faults]
-    broken[None, UNREADABLE] = len(faults)
-    places = [Example(name, 1, fault) for name, fault in faults.items()]
-    examples[None, UNREADABLE] = places[:MAX_PLACES]
+    return frozenset((found.column, found.rule) for found in uncovered if not found.warns)
 
 
 def _list_failing(
-    settings: CheckSettings, broken: Mapping[Rule, int], rows: int
+    settings: CheckSettings, broken: Mapping[Rule, int], rows: int, files: int
 ) -> frozenset[Rule]:
-    """Hold each rule's share of broken rows against the job's limits."""
+    """Hold each rule's share of the rows, or of the files, against the job's limits."""
     limits, default = settings.rules, settings.max_broken_ratio
-    return frozenset(key for key, n in broken.items() if n / rows > limits.get(key[1], default))
+    units: dict[Rule, int] = {(None, UNREADABLE): files}
+    return frozenset(
+        rule
+        for rule, count in broken.items()
+        if count / units.get(rule, rows) > limits.get(rule[1], default)
+    )
 
 
 def _locate(source: Source) -> CheckedFile:

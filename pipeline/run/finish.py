@@ -26,6 +26,9 @@ from pipeline.split import ShardGroup
 from pipeline.validate import DEFAULT, judge_columns
 from pipeline.write import write_repairs, write_shard
 
+# Of a label whose class the train split does not hold.
+CLASS_UNSEEN = "class_unseen"
+
 
 @dataclass(frozen=True)
 class FinishTask:
@@ -39,7 +42,7 @@ class FinishTask:
         group: The split and its buckets.
         spills: The stems of all spill files, in partition order.
         carried: The columns that the schema does not name, of all files.
-        settled: The file of the row ids that break a key, or None.
+        settled: The file of the row ids that break a rule of the whole dataset, or None.
         staging: Where the shards are written before they are published.
     """
 
@@ -63,7 +66,7 @@ class Finished:
         shards: In order, named by their staging paths.
         repairs: The file of changed cells, or None.
         read: Rows that came in.
-        settled: Rows dropped for a repeated key.
+        settled: Rows dropped for a rule of the whole dataset.
         late: Rows that the last judgement rejected.
         late_reasons: Where their reasons stand, or None.
         changes: What was changed.
@@ -163,7 +166,7 @@ def _judge(
         seen = np.array([counts[value] > 0 for value in spec.label.classes] + [False])
         unseen = ~seen[arrays[spec.label.name]]
         if unseen.any():
-            findings.append(Finding(spec.label.name, "class_unseen", np.flatnonzero(unseen)))
+            findings.append(Finding(spec.label.name, CLASS_UNSEEN, np.flatnonzero(unseen)))
     return arrays, findings
 
 

@@ -22,7 +22,7 @@ Cells = Mapping[str, Mapping[str, Positions]]
 
 @dataclass(frozen=True)
 class Rows:
-    """The spilled rows of a group in their final order, settled left out.
+    """The spilled rows of a group in their final order, less those that `settled` names.
 
     Attributes:
         row_ids: `(rows,)`.
@@ -64,7 +64,7 @@ def read_rows(
         spills: The stems of all spill files, in partition order.
         bins: The bins of one split.
         seed: Of the order.
-        settled: The file of the row ids that break a key, or None.
+        settled: The file of the row ids that break a rule of the whole dataset, or None.
     """
     tables = [
         pa.Table.from_batches([batch])
@@ -77,10 +77,9 @@ def read_rows(
     row_ids = _numbers(table, "row_id")
     order = np.argsort(order_rows(row_ids, seed))
     if settled is not None:
-        repeated = np.load(settled, mmap_mode="r")
-        places = np.searchsorted(repeated, row_ids[order]).clip(max=max(0, len(repeated) - 1))
-        unique = repeated[places] != row_ids[order] if len(repeated) else np.ones(len(order), bool)
-        order = order[unique]
+        dropped = np.load(settled, mmap_mode="r")  # never empty
+        places = np.searchsorted(dropped, row_ids[order]).clip(max=len(dropped) - 1)
+        order = order[dropped[places] != row_ids[order]]
     num_read = len(row_ids)
     if not len(order):
         return None, num_read
@@ -113,7 +112,7 @@ def _read_cells(
     ids = _numbers(table, "row_id")
     places = np.searchsorted(row_ids[by_id], ids).clip(max=len(row_ids) - 1)
     positions = by_id[places]
-    present = row_ids[positions] == ids  # a duplicate's broken cells went with it
+    present = row_ids[positions] == ids  # a dropped row's cells went with it
     columns, rules, values = (table.column(n).to_pylist() for n in ("column", "rule", "value"))
     cells: dict[str, dict[str, list[int]]] = {}
     for index in np.flatnonzero(present).tolist():

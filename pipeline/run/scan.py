@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from pipeline.batch import MISSING, Batch, Finding, Positions
 from pipeline.errors import InputError
-from pipeline.ledger import RuleCounts
-from pipeline.load import Partition, read_partition
+from pipeline.ledger import Rule, RuleCounts
+from pipeline.load import Partition, keep_fault, read_partition
 from pipeline.manifest import SPLITS
 from pipeline.repair import Decision, Summary, decide, merge, summarize
+from pipeline.run.mended import leave_out
 from pipeline.run.setup import RESERVED, Setup
 from pipeline.run.spilling import ReadTexts, spill_cells, spill_rejected, spill_rows
 from pipeline.split import Placement, place_rows
@@ -53,13 +54,16 @@ class Scanned:
     Attributes:
         partition: Its index.
         read: Rows read, malformed ones included.
+        replaced: Rows left out, since they stand, mended, in another file.
         rejected: Rows that are quarantined.
         counts: `(splits, buckets)` spilled rows.
         summaries: Of the valid train cells, by column.
         broken: Broken cells and rows, by column and rule.
         broken_rows: How many rows break anything.
+        asked_rows: How many rows the checks on whole rows were asked of.
         warned: Cells and rows that break what only warns, by column and rule.
-        examples: The first places of each.
+        examples: The first places of each of `broken`.
+        warned_examples: The first places of each of `warned`.
         groups: Hashes of distinct groups, at most `MAX_GROUPS`.
         spills: The spill files' common stems, a batch each.
         carried: The columns that the schema does not name, in the file's order.
@@ -71,12 +75,15 @@ class Scanned:
     partition: int
     counts: npt.NDArray[np.int64]
     read: int = 0
+    replaced: int = 0
     rejected: int = 0
     summaries: dict[str, Summary] = field(default_factory=dict)
     broken: RuleCounts = field(default_factory=Counter)
     broken_rows: int = 0
+    asked_rows: int = 0
     warned: RuleCounts = field(default_factory=Counter)
-    examples: dict[tuple[str | None, str], list[Example]] = field(default_factory=dict)
+    examples: dict[Rule, list[Example]] = field(default_factory=dict)
+    warned_examples: dict[Rule, list[Example]] = field(default_factory=dict)
     groups: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     spills: list[Path] = field(default_factory=list)
     carried: tuple[str, ...] = ()
@@ -118,13 +125,11 @@ class ScanTask:
 def scan_partition(task: ScanTask) -> Scanned:
     """Scan one partition."""
     result = empty_scan(task.partition.index, len(SPLITS), task.setup.num_buckets)
-    try:
+    with keep_fault(task.setup.job.data.on_bad_file) as faults:
         _scan_batches(task, result)
-    except InputError as error:
-        if task.setup.job.data.on_bad_file == "fail":
-            raise
+    if faults:
         result = empty_scan(task.partition.index, len(SPLITS), task.setup.num_buckets)
-        result.fault = error.message
+        result.fault = faults[0]
     return result
 
 
@@ -137,7 +142,9 @@ def _scan_batches(task: ScanTask, result: Scanned) -> None:
     setup = task.setup
     pandera_schema = setup.load_pandera_schema() if setup.schema.needs_pandera else None
     absent = frozenset(setup.schema.names) - set(task.partition.source.columns)
-    for index, batch in enumerate(read_partition(task.partition, setup.reading)):
+    for index, read in enumerate(read_partition(task.partition, setup.reading)):
+        batch, num_replaced = leave_out(read, setup.replaced)
+        result.replaced += num_replaced
         stem = task.staging / f"{task.partition.index:05d}-{index:04d}"
         judged = judge_batch(batch, setup, pandera_schema, absent)
         _spill_whole(judged, setup, stem)
@@ -200,12 +207,13 @@ def _account(result: Scanned, judged: Judged, setup: Setup, stem: Path, spill_ro
     result.read += len(batch) + len(batch.malformed)
     result.rejected += int(decision.rejected.sum()) + len(batch.malformed)
     result.broken_rows += len(_list_rows(findings)) + len(batch.malformed)
+    result.asked_rows += len(batch) - len(_list_rows([f for f in findings if f.column is not None]))
     _refuse_reserved(batch)
     result.carried = tuple(dict.fromkeys([*result.carried, *batch.carried.column_names]))
     result.seen.append(list_seen(batch.columns, setup.schema))
     limit = MAX_EXAMPLES if spill_rows else MAX_PLACES
-    _count(result, result.broken, batch, findings, texts, limit)
-    _count(result, result.warned, batch, judged.warnings, texts, limit)
+    _count(result.broken, result.examples, batch, findings, texts, limit)
+    _count(result.warned, result.warned_examples, batch, judged.warnings, texts, limit)
     _count_malformed(result, batch, limit)
     if spill_rows:
         _spill(result, judged, decision, texts, setup, stem)
@@ -248,8 +256,8 @@ def _refuse_reserved(batch: Batch) -> None:
 
 
 def _count(
-    result: Scanned,
     counts: RuleCounts,
+    examples: dict[Rule, list[Example]],
     batch: Batch,
     findings: Sequence[Finding],
     texts: ReadTexts,
@@ -258,7 +266,7 @@ def _count(
     for finding in findings:
         key = (finding.column, finding.rule)
         counts[key] += len(finding.positions)
-        shown = result.examples.setdefault(key, [])
+        shown = examples.setdefault(key, [])
         first = finding.positions[: limit - len(shown)]
         values = texts.cells(finding.column, first).to_pylist() if len(first) else []
         for position, value in zip(first.tolist(), values, strict=True):

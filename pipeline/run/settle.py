@@ -128,7 +128,7 @@ def empty_split(job: Job, split: str, rows: int, scans: Sequence[Scanned]) -> No
     groups = len(np.unique(np.concatenate([scan.groups for scan in scans])))
     known = f"{groups:,}" if groups < MAX_GROUPS else f"{MAX_GROUPS:,} or more"
     return NoRowsLeft(
-        f"split {split!r} got no row: {rows:,} rows in {known} {what} were shared out.",
+        f"split {split!r} got no row: of {known} {what}, {rows:,} rows were left to share out.",
         fix=f"give more data, another split.seed, or split.{split} = 0.0.",
         split=split,
         groups=groups,

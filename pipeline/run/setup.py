@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import InputError, SettingsError
+from pipeline.errors import InputError, SettingsError, list_some, suggest
 from pipeline.features import INDICATOR_SUFFIX
 from pipeline.job import Job
-from pipeline.load import Partition, Reading, Source, check_columns, list_sources, plan_partitions
+from pipeline.load import (
+    Partition,
+    Reading,
+    Source,
+    check_columns,
+    keep_fault,
+    list_sources,
+    plan_partitions,
+)
 from pipeline.reference import resolve_reference
 from pipeline.repair import points_per_column, policy_of
+from pipeline.run.mended import Replaced, find_replaced
 from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.split import count_buckets
 from pipeline.validate import bind_schema, compile_schema
@@ -40,6 +48,7 @@ class Setup:
         task: What the label is trained as.
         points: How many quantile points a column's summary may hold.
         source_names: The raw files' names, by file number.
+        replaced: The rows of raw files that stand, mended, in another.
     """
 
     job: Job
@@ -53,6 +62,7 @@ class Setup:
     task: Literal["classification", "regression"]
     points: int
     source_names: tuple[str, ...]
+    replaced: Replaced
 
     def load_pandera_schema(self) -> Any:
         """Return the schema object itself, for the checks that only pandera decides."""
@@ -114,8 +124,15 @@ def prepare(
         task=_choose_task(job, schema[job.data.label]),
         points=points_per_column(len(features) + 1),
         source_names=tuple(source.name for source in sources),
+        replaced=_find_replaced(job, partitions),
     )
     return setup, sources, partitions
+
+
+def _find_replaced(job: Job, partitions: Sequence[Partition]) -> Replaced:
+    with keep_fault(job.data.on_bad_file):
+        return find_replaced(partitions)
+    return {}  # what cannot be read replaces nothing
 
 
 def _look_into(
@@ -126,16 +143,12 @@ def _look_into(
     partitions: list[Partition] = []
     for source in sources:
         if not source.fault:
-            try:
-                check_columns([source], schema, known)
+            with keep_fault(job.data.on_bad_file) as faults:
+                check_columns(source.table, schema, known)
                 cut = plan_partitions([source], job.data.partition_bytes)
-            except InputError as error:
-                if job.data.on_bad_file == "fail":
-                    raise
-                source = replace(source, fault=error.message)
-            else:
                 first = len(partitions)
                 partitions += (replace(part, index=first + part.index) for part in cut)
+            source = replace(source, fault="".join(faults))
         seen.append(source)
     refuse_all_bad(seen)
     return tuple(seen), tuple(partitions)
@@ -167,7 +180,7 @@ def _read_columns(job: Job, schema: Schema) -> tuple[Schema, frozenset[str]]:
     needed = ignored if schema.row_checks or schema.parses else ignored & keys
     never_blank = {job.data.label, job.data.group, job.data.weight}
     columns = [
-        replace(column, nullable=False, required=True, default=None)
+        replace(column, nullable=False, required=True, added=False, default=None)
         if column.name in never_blank
         else column
         for column in schema.columns
@@ -252,6 +265,13 @@ def _check_named_columns(job: Job, schema: Schema, headers: Sequence[str]) -> No
         )
     for name in job.repair.columns:
         _check_known("repair.columns", name, schema.names)
+        if name in (data.label, data.weight, data.group):
+            raise SettingsError(
+                f"repair.columns names {name!r}, and the label, the group and the weight are never "
+                "repaired.",
+                fix="take it out; a row whose label is broken is quarantined.",
+                column=name,
+            )
     if isinstance(data.missing, dict):
         for name in data.missing:
             _check_known("data.missing", name, (*schema.names, *headers))
@@ -260,13 +280,11 @@ def _check_named_columns(job: Job, schema: Schema, headers: Sequence[str]) -> No
 def _check_known(setting: str, name: str, known: Sequence[str]) -> None:
     if name in known:
         return
-    near = get_close_matches(name, known, n=1)
-    listed = ", ".join(sorted(set(known))[:12])
     raise SettingsError(
         f"{setting}: there is no column {name!r}.",
-        expected=f"a column of the schema or the files: {listed}",
+        expected=f"a column of the schema or the files: {list_some(sorted(set(known)))}",
         got=repr(name),
-        fix=f"did you mean {near[0]!r}?" if near else "correct the name.",
+        fix=suggest(name, known) or "correct the name.",
         setting=setting,
         column=name,
     )

@@ -1,16 +1,19 @@
 """Batch to verdict: which cell breaks which rule. Only this package imports pandera.
 
-compile.py     a pandera schema to plain values
-dtypes.py      its dtypes
-plain.py       its checks' arguments
-bind.py        to the columns that the files really have
-parse.py       its defaults, and its parsers
-parsers.py     what only pandera can parse
-judge.py       every rule that every cell breaks
-kernels.py     the built-in checks, on whole columns
-callables.py   what only pandera can decide
-series.py      columns as the schema's own functions take them
-frame.py       the verdict on a DataFrame in memory
+compile.py          a pandera schema to plain values
+checks.py           its checks
+dtypes.py           its dtypes
+plain.py            its checks' arguments
+bind.py             to the columns that the files really have
+parse.py            its defaults, and its parsers
+judge.py            every rule that every cell breaks
+rules.py            every rule that cells and rows can break
+kernels.py          the built-in checks, on whole columns
+pandera_checks.py   what only pandera can decide
+pandera_parsers.py  what only pandera can parse
+row_wise.py         how a schema's own functions are run, and held to looking at one row
+series.py           columns as such functions take them
+cells.py            what a parser made of a column
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.judge import judge_columns
 from pipeline.validate.parse import DEFAULT, PARSER, parse_columns
+from pipeline.validate.rules import list_cell_rules, list_row_parsers
 
 if TYPE_CHECKING:
     from pipeline.schema import Schema
@@ -30,6 +34,8 @@ __all__ = [
     "bind_schema",
     "compile_schema",
     "judge_columns",
+    "list_cell_rules",
+    "list_row_parsers",
     "parse_columns",
 ]
 

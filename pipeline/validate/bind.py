@@ -29,7 +29,7 @@ def bind_schema(schema: Schema, headers: Sequence[str]) -> Schema:
             for found in _expand(column, headers):
                 if found.name not in named:
                     bound.setdefault(found.name, found)
-        elif column.required or column.name in headers:
+        elif column.required or column.added or column.name in headers:
             bound[column.name] = column
     # An absent column is missing in every row, so the others alone tell the keys apart.
     sets = (tuple(name for name in names if name in bound) for names in schema.unique)

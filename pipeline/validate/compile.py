@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
-import pandera.backends.pandas.builtin_checks  # noqa: F401 - registers the checks for tables
 import pandera.pandas as pa
 
 from pipeline.batch import Kind
 from pipeline.errors import SchemaError
 from pipeline.schema import Check, ColumnSchema, Schema
+from pipeline.validate.checks import compile_checks, compile_order, compile_row_checks
 from pipeline.validate.dtypes import read_dtype
-from pipeline.validate.plain import PATTERN_KERNELS, plain_default, plain_statistics
-
-# pandera's name of a built-in check: our kernel.
-KERNELS = {
-    "equal_to": "eq",
-    "not_equal_to": "ne",
-    "greater_than": "gt",
-    "greater_than_or_equal_to": "ge",
-    "less_than": "lt",
-    "less_than_or_equal_to": "le",
-    "in_range": "in_range",
-    "isin": "isin",
-    "notin": "notin",
-    "str_startswith": "str_startswith",
-    "str_endswith": "str_endswith",
-    "str_length": "str_length",
-    "str_matches": "str_matches",
-    "str_contains": "str_contains",
-}
-# Built-in, and about the column as a whole: its values, and that none is wanting.
-COVERS = "unique_values_eq"
-# Built-in, and about the order of the whole dataset. pandera itself asks it of arrays alone.
-MONOTONIC = "is_monotonic"
+from pipeline.validate.plain import plain_default
 
 
 def compile_pandera(schema: Any) -> Schema:
@@ -51,8 +27,6 @@ def compile_pandera(schema: Any) -> Schema:
     columns = tuple(
         _compile_column(str(name), column, frame) for name, column in frame.columns.items()
     )
-    row_checks = tuple(_compile_row_checks(frame))
-    parses = bool(frame.parsers)
     return Schema(
         name=str(frame.name or getattr(schema, "__name__", "schema")),
         columns=columns,
@@ -61,12 +35,8 @@ def compile_pandera(schema: Any) -> Schema:
         ordered=bool(frame.ordered),
         unique=_unique_sets(frame, {column.name for column in columns}),
         report_duplicates=_report_duplicates(frame),
-        row_checks=row_checks,
-        parses=parses,
-        needs_pandera=bool(row_checks)
-        or parses
-        or any(column.parses for column in columns)
-        or any(check.kernel is None for column in columns for check in column.checks),
+        row_checks=tuple(compile_row_checks(frame)),
+        parses=bool(frame.parsers),
     )
 
 
@@ -109,11 +79,7 @@ def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
     kind, dtype = read_dtype(name, found)
     if column.regex:
         _check_pattern(name)
-    checks = [
-        _compile_check(name, kind, found, check, index)
-        for index, check in enumerate(column.checks)
-        if not _is_order(check)
-    ]
+    checks = compile_checks(name, kind, found, column.checks)
     categories = None
     if dtype == "category" and getattr(found, "categories", None) is not None:
         categories = tuple(found.categories)
@@ -125,17 +91,18 @@ def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
             )
         checks.append(Check("isin", {"allowed_values": categories}, kernel="isin", index=-1))
     default = _compile_default(name, kind, column.default)
-    added = frame.add_missing_columns and default is not None
+    nullable = bool(column.nullable)
     return ColumnSchema(
         name=name,
         kind=kind,
         dtype=dtype,
-        nullable=bool(column.nullable),
-        required=bool(column.required) and not added,
+        nullable=nullable,
+        required=bool(column.required),
+        added=bool(frame.add_missing_columns) and (nullable or default is not None),
         regex=bool(column.regex),
         pandera_name=name,
         unique=bool(column.unique),
-        monotonic=_compile_order(name, kind, column, frame),
+        monotonic=compile_order(name, kind, column, frame),
         default=default,
         parses=bool(column.parsers),
         categories=_listed_values(checks) if categories is None else categories,
@@ -167,99 +134,6 @@ def _check_pattern(pattern: str) -> None:
         ) from None
 
 
-def _compile_check(column: str, kind: Kind, dtype: Any, check: Any, index: int) -> Check:
-    name = _check_name(check)
-    where = f"column {column!r}"
-    _refuse_aggregates(where, check, name)
-    found = Check(
-        name, index=index, judges_blanks=not check.ignore_na, warns=bool(check.raise_warning)
-    )
-    builtin, given = _builtin_name(check), dict(check.statistics or {})
-    if builtin == COVERS:
-        return _compile_cover(where, kind, found, given)
-    kernel = KERNELS.get(builtin or "")
-    if kernel is None or found.judges_blanks:
-        return found
-    if kernel in PATTERN_KERNELS and isinstance(dtype.type, pd.ArrowDtype):
-        return found  # there pandas asks RE2 alone
-    plain = plain_statistics(kernel, kind, given)
-    return found if plain is None else replace(found, statistics=plain, kernel=kernel)
-
-
-def _check_name(check: Any) -> str:
-    return str(check.name or getattr(check, "error", None) or "check")
-
-
-def _compile_cover(where: str, kind: Kind, check: Check, given: dict[str, Any]) -> Check:
-    values = given["values"]
-    plain = plain_statistics("isin", kind, {"allowed_values": values})
-    if plain is None or check.judges_blanks or len(plain["allowed_values"]) < len(values):
-        raise SchemaError(
-            f"{where}: the check {check.name!r} holds values that the column's dtype cannot.",
-            fix="give it values of the dtype, and no ignore_na=False.",
-            check=check.name,
-        )
-    # A set has no order of its own that two processes share.
-    ordered = tuple(sorted(plain["allowed_values"]))
-    return replace(check, statistics={"allowed_values": ordered}, kernel="isin", covers=True)
-
-
-def _is_order(check: Any) -> bool:
-    return _builtin_name(check) == MONOTONIC
-
-
-def _compile_order(
-    name: str, kind: Kind, column: Any, frame: Any
-) -> Literal["increasing", "decreasing"] | None:
-    """Return the order that the column's checks, or the frame's of this `dim`, ask for."""
-    asked = [check for check in column.checks if _is_order(check)]
-    asked += [c for c in frame.checks if _is_order(c) and c.statistics["dim"] == name]
-    found = {bool(check.statistics["increasing"]) for check in asked}
-    if not found:
-        return None
-    ordered = kind in ("float", "int", "timestamp")
-    if len(found) > 1 or not ordered or any(check.raise_warning for check in asked):
-        raise SchemaError(
-            f"column {name!r}: the check {MONOTONIC!r} cannot be asked of it.",
-            expected="one order, of numbers or times, that does not only warn",
-            fix="take the check out.",
-            check=MONOTONIC,
-            column=name,
-        )
-    return "increasing" if found.pop() else "decreasing"
-
-
-def _is_builtin(check: Any) -> bool:
-    return type(check._check_fn).__name__ == "Dispatcher" and not check.element_wise
-
-
-def _builtin_name(check: Any) -> str | None:
-    """Return pandera's name of a built-in check, whatever it is called in the schema."""
-    return str(check._check_fn._name) if _is_builtin(check) else None
-
-
-def _has_tables(check: Any) -> bool:
-    """Tell whether pandera has a built-in check for tables, and not for arrays alone."""
-    registry = pa.Check.CHECK_FUNCTION_REGISTRY[check._check_fn._name]._function_registry
-    return pd.Series in registry
-
-
-def _refuse_aggregates(where: str, check: Any, name: str) -> None:
-    what = None
-    if isinstance(check, pa.Hypothesis):
-        what = "a hypothesis test"
-    elif check.groupby is not None:
-        what = "a check by groups"
-    elif _is_builtin(check) and not _has_tables(check):
-        what = "none that pandera has for tables"
-    if what is not None:
-        raise SchemaError(
-            f"{where}: the check {name!r} is {what}, which says nothing of a row.",
-            fix="move it out of the schema, and test it on the published shards.",
-            check=name,
-        )
-
-
 def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
     """Return what all `isin` checks allow, in the order of the first."""
     strict = [check for check in checks if check.kernel == "isin" and not check.warns]
@@ -268,15 +142,6 @@ def _listed_values(checks: list[Check]) -> tuple[Any, ...] | None:
         return None
     first, *others = listed
     return tuple(v for v in dict.fromkeys(first) if all(v in other for other in others))
-
-
-def _compile_row_checks(frame: Any) -> Iterator[Check]:
-    for index, check in enumerate(frame.checks):
-        name = _check_name(check)
-        if _is_order(check) and check.statistics["dim"] in frame.columns:
-            continue
-        _refuse_aggregates("the schema", check, name)
-        yield Check(name, index=index, warns=bool(check.raise_warning))
 
 
 def _unique_sets(frame: Any, names: set[str]) -> tuple[tuple[str, ...], ...]:

@@ -43,7 +43,7 @@ def judge_columns(
         that only warn are marked, and their cells are valid.
 
     Raises:
-        CheckNotRowWise: A check of the schema's own looks beyond its row.
+        NotRowWise: A check of the schema's own looks beyond its row.
         SchemaError: A check of the schema's own fails whatever it is given.
     """
     findings: list[Finding] = []
@@ -105,7 +105,7 @@ def _ask_pandera(
     column: Column, schema: ColumnSchema, index: int, pandera_schema: Any, asks_blanks: bool
 ) -> Positions:
     """Return the positions of the cells that break a check which only pandera can decide."""
-    from pipeline.validate.callables import judge_cells  # imports pandera, for whom needs it
+    from pipeline.validate.pandera_checks import judge_cells  # imports pandera, for whom needs it
 
     if column.states is None:
         return np.flatnonzero(~judge_cells(column, schema, index, pandera_schema))
@@ -133,7 +133,7 @@ def _judge_rows(
     findings: list[Finding],
     all_rows: bool,
 ) -> list[Finding]:
-    from pipeline.validate.callables import judge_rows
+    from pipeline.validate.pandera_checks import judge_rows
 
     asked = np.ones(len(next(iter(columns.values()))), bool)
     if not all_rows:

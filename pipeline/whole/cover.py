@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.batch import Column
-from pipeline.errors import RuleBroken
+from pipeline.errors import RuleBroken, list_some
 from pipeline.schema import Check, Schema
 
-MAX_SHOWN = 12
 Seen = dict[str, set[Any]]
 """Column to the listed values that occur."""
 
@@ -55,10 +54,8 @@ def find_uncovered(schema: Schema, seen: Sequence[Seen]) -> tuple[Uncovered, ...
 def not_covered(found: Sequence[Uncovered]) -> RuleBroken:
     """Say which listed values never occur."""
     first = found[0]
-    shown = ", ".join(map(repr, first.values[:MAX_SHOWN]))
-    more = f" and {len(first.values) - MAX_SHOWN} more" if len(first.values) > MAX_SHOWN else ""
     return RuleBroken(
-        f"column {first.column!r} breaks {first.rule}: no row holds {shown}{more}.",
+        f"column {first.column!r} breaks {first.rule}: no row holds {list_some(first.values)}.",
         expected="every listed value at least once in the whole dataset",
         fix="deliver the missing rows, or use isin, which does not ask for every value.",
         column=first.column,

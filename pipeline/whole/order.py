@@ -49,9 +49,8 @@ def spill_orders(stem: Path, batch: Batch, schema: Schema, broken: Positions) ->
         column = hold(batch.columns[name], schema[name].dtype)
         ok = np.flatnonzero(column.is_ok())
         arrays = (column.values[ok], batch.row_ids[ok], batch.rows[ok], is_broken[ok])
-        table = pa.RecordBatch.from_arrays(
-            [to_arrow(array) for array in arrays], names=["value", "row_id", "row", "broken"]
-        )
+        names = ["value", "row_id", "row", "otherwise_broken"]
+        table = pa.RecordBatch.from_arrays([to_arrow(array) for array in arrays], names=names)
         write_bins(_path(stem, index), table, np.zeros(len(ok), np.int64), 1)
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.batch import Column, Finding, hold
-from pipeline.job import DEFAULT_MISSING, CsvSettings
-from pipeline.load import Location, Source, check_columns, convert_array
+from pipeline.errors import InputError
+from pipeline.job import DEFAULT_MISSING
+from pipeline.load import Table, check_columns, convert_array
 from pipeline.schema import Schema
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.compile import compile_pandera
@@ -39,13 +40,16 @@ class FrameVerdict:
     """What a schema says of a DataFrame.
 
     Attributes:
-        good: The rows that break nothing, as they were given.
-        reasons: A row for every broken rule of every other row: `row` (its position, from 0),
-            `column` (None for a rule on whole rows), `rule`, and `value` as it was given.
+        good: The rows that break nothing, as they were given: text stays text, and no parser and
+            no default has touched it.
+        reasons: A row for every broken rule of every other row: `row` (its position, as `iloc`
+            takes it), `column` (None for a rule on whole rows), `rule`, and `value` as given.
+        warnings: The same for checks that only warn; their rows may be good.
     """
 
     good: pd.DataFrame
     reasons: pd.DataFrame
+    warnings: pd.DataFrame
 
 
 def validate_frame(
@@ -67,10 +71,11 @@ def validate_frame(
 
     Raises:
         SchemaError: The schema cannot be judged row by row.
-        InputError: A required column is not there, or one that the schema names is there twice;
-            or there is one that a strict schema does not name; or an ordered one has another order.
+        InputError: It is no DataFrame; or a required column is not there, or one that the schema
+            names is there twice; or there is one that a strict schema does not name; or those of
+            an ordered one have another order.
         RuleBroken: A value that `unique_values_eq` lists never occurs.
-        CheckNotRowWise: A check or a parser looks beyond its row.
+        NotRowWise: A check or a parser looks beyond its row.
 
     Example:
         >>> import pandera.pandas as pa
@@ -81,35 +86,52 @@ def validate_frame(
         >>> verdict.reasons["rule"].tolist()
         ['nan', 'in_range', 'type']
     """
+    if not isinstance(df, pd.DataFrame):
+        raise InputError(
+            f"validate_frame judges a DataFrame, and got a {type(df).__name__}.",
+            fix="read the file into one, or use `nanproof check`.",
+        )
     names = [str(name) for name in df.columns]
     bound = bind_schema(compile_pandera(schema), list(dict.fromkeys(names)))
-    check_columns([_describe(names)], bound)
+    check_columns(_describe(names), bound)
     absent = [column.name for column in bound.columns if column.name not in names]
+    parsed = parse_columns(_read_frame(df, names, bound, missing), bound, schema)
+    found = judge_columns(parsed.columns, bound, pandera_schema=schema, absent=absent)
+    found += _judge_whole(parsed.columns, bound)
+    uncovered = find_uncovered(bound, [list_seen(parsed.columns, bound)])
+    if broken := [found for found in uncovered if not found.warns]:
+        raise not_covered(broken)
+    findings = [finding for finding in (*parsed.findings, *found) if not finding.warns]
+    broken_rows = np.zeros(len(df), bool)
+    for finding in findings:
+        broken_rows[finding.positions] = True
+    warned = [finding for finding in found if finding.warns]
+    reasons, warnings = (_list_reasons(df, names, part) for part in (findings, warned))
+    return FrameVerdict(df[~broken_rows], reasons, warnings)
+
+
+def _read_frame(
+    df: pd.DataFrame,
+    names: Sequence[str],
+    schema: Schema,
+    missing: Sequence[str] | Mapping[str, Sequence[str]],
+) -> dict[str, Column]:
     texts, others = (missing, DEFAULT_MISSING) if isinstance(missing, Mapping) else ({}, missing)
-    columns = {
+    return {
         column.name: from_series(
             df.iloc[:, names.index(column.name)], column.kind, texts.get(column.name, others)
         )
         if column.name in names
         else convert_array(column.kind, pa.nulls(len(df)), ())
-        for column in bound.columns
+        for column in schema.columns
     }
-    parsed = parse_columns(columns, bound, schema)
-    found = judge_columns(parsed.columns, bound, pandera_schema=schema, absent=absent)
-    found += _judge_whole(parsed.columns, bound)
-    findings = [finding for finding in (*parsed.findings, *found) if not finding.warns]
-    uncovered = find_uncovered(bound, [list_seen(parsed.columns, bound)])
-    if broken := [found for found in uncovered if not found.warns]:
-        raise not_covered(broken)
-    return _verdict(df, names, findings)
 
 
-def _describe(names: Sequence[str]) -> Source:
+def _describe(names: Sequence[str]) -> Table:
     """Describe a DataFrame's columns as a file's are."""
     copies = {name: (f"{name}.1",) for name, count in Counter(names).items() if count > 1}
-    location = Location("the DataFrame", "")
     columns = tuple(dict.fromkeys(names))
-    return Source(0, location, 0, "parquet", columns, CsvSettings(), repeated=tuple(copies.items()))
+    return Table("the DataFrame", columns, repeated=tuple(copies.items()), form="DataFrame")
 
 
 def _judge_whole(columns: Mapping[str, Column], schema: Schema) -> list[Finding]:
@@ -136,11 +158,11 @@ def _comparable(column: Column) -> list[Any]:
     return [values] if column.states is None else [values, column.states]
 
 
-def _verdict(df: pd.DataFrame, names: list[str], findings: list[Finding]) -> FrameVerdict:
-    broken = np.zeros(len(df), bool)
+def _list_reasons(
+    df: pd.DataFrame, names: Sequence[str], findings: Sequence[Finding]
+) -> pd.DataFrame:
     reasons: list[tuple[int, str | None, str, Any]] = []
     for finding in findings:
-        broken[finding.positions] = True
         where = names.index(finding.column) if finding.column in names else None
         reasons += [
             (row, finding.column, finding.rule, None if where is None else df.iat[row, where])
@@ -149,4 +171,4 @@ def _verdict(df: pd.DataFrame, names: list[str], findings: list[Finding]) -> Fra
     reasons.sort(key=lambda reason: reason[0])
     # Objects: a column of texts would turn None into NaN.
     table = pd.DataFrame(reasons, columns=["row", "column", "rule", "value"], dtype=object)
-    return FrameVerdict(df[~broken], table.astype({"row": "int64"}))
+    return table.astype({"row": "int64"})

@@ -1,9 +1,4 @@
-"""What only pandera can decide: custom checks, regular expressions, checks on whole rows.
-
-By contract they are row-wise: a row's verdict must not depend on its company. A sample of every
-batch is judged again whole, in halves, in another order and row by row, and a difference ends the
-job.
-"""
+"""What only pandera can decide: custom checks, some regular expressions, checks on whole rows."""
 
 from __future__ import annotations
 
@@ -17,16 +12,14 @@ import pyarrow.compute as pc
 
 from pipeline.arrow import to_numpy
 from pipeline.batch import Column, Positions
-from pipeline.errors import CheckNotRowWise, PipelineError, SchemaError
+from pipeline.errors import NotRowWise
 from pipeline.schema import Check, ColumnSchema, Schema
+from pipeline.validate.checks import is_builtin
 from pipeline.validate.compile import as_frame_schema, dtype_of
+from pipeline.validate.row_wise import ask_again, run_apart
 from pipeline.validate.series import to_frame, to_series
 
 Mask = npt.NDArray[np.bool_]
-SAMPLE_ROWS = 256
-ALONE_ROWS = 16
-# A check that raises on so many cells one by one is broken; on fewer, the cells are.
-MAX_RAISES = 32
 
 
 def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema: Any) -> Mask:
@@ -39,7 +32,7 @@ def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema
         pandera_schema: The pandera schema.
 
     Raises:
-        CheckNotRowWise: The check looks beyond its row.
+        NotRowWise: The check looks beyond its row.
         SchemaError: The check raises whatever it is given.
     """
     frame = as_frame_schema(pandera_schema)
@@ -47,7 +40,7 @@ def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema
     dtype = dtype_of(frame, pandera_column)
     check = pandera_column.checks[index]
     where = f"column {schema.name!r}"
-    row_wise = check.element_wise or type(check._check_fn).__name__ == "Dispatcher"
+    row_wise = check.element_wise or is_builtin(check)
     if column.kind == "string" and row_wise and column.is_ok().all():  # each distinct text once
         encoded = pc.dictionary_encode(column.values)
         words = to_series(Column("string", encoded.dictionary), dtype)
@@ -101,33 +94,32 @@ def _group_by_blanks(columns: Mapping[str, Column], schema: Schema) -> list[Posi
 
 def _ask_row_wise(check: Any, data: Any, where: str) -> Mask:
     """As `_ask`; and ask of some rows again in other company, where the check sees any."""
+
+    def comes_out_otherwise(part: Any, rows: Positions) -> bool:
+        return bool((_ask(check, part, where) != passed[rows]).any())
+
     passed = _ask(check, data, where)
-    if check.element_wise:
-        return passed
-    for rows in other_companies(len(data), np.flatnonzero(passed), np.flatnonzero(~passed)):
-        again = _ask(check, data.iloc[rows].reset_index(drop=True), where)
-        if (again != passed[rows]).any():
-            raise CheckNotRowWise(
-                f"{where}: the check {check.name!r} gives a row another verdict in other company.",
-                expected="a check that looks at its own row alone",
-                fix="write it row by row, or test what it says on the published shards.",
-                check=check.name,
-            )
+    if not check.element_wise:
+        alone = np.flatnonzero(passed), np.flatnonzero(~passed)
+        ask_again(comes_out_otherwise, data, _name(check, where), *alone)
     return passed
+
+
+def _name(check: Any, where: str) -> str:
+    return f"{where}: the check {check.name!r}"
 
 
 def _ask(check: Any, data: Any, where: str) -> Mask:
     """Return which cells or rows pass; one that makes the check raise does not."""
-    try:
-        return _run(check, data, where)
-    except PipelineError:
-        raise
-    except Exception as error:
-        _refuse_if_broken(check, data, where, error)
-        return _bisect(check, data, where)
+    what = _name(check, where)
+    fix = "correct it; it raised on every row that was tried."
+    parts = run_apart(lambda part: _run(check, part, what), data, what, fix)
+    return np.concatenate(
+        [np.zeros(len(part), bool) if passed is None else passed for part, passed in parts]
+    )
 
 
-def _run(check: Any, data: Any, where: str) -> Mask:
+def _run(check: Any, data: Any, what: str) -> Mask:
     if not len(data):
         return np.zeros(0, bool)
     try:
@@ -139,8 +131,8 @@ def _run(check: Any, data: Any, where: str) -> Mask:
     if not _is_verdict(output, data):
         listed = isinstance(output, pd.Series)
         got = f"{len(output)} of {output.dtype}" if listed else type(output).__name__
-        raise CheckNotRowWise(
-            f"{where}: the check {check.name!r} gives no verdict for each row.",
+        raise NotRowWise(
+            f"{what} gives no verdict for each row.",
             expected=f"{len(data)} booleans for {len(data)} rows",
             got=got,
             fix="let it return a boolean Series, or make it element-wise.",
@@ -156,58 +148,3 @@ def _is_verdict(output: Any, data: Any) -> bool:
         return False
     truths = pd.api.types.infer_dtype(output, skipna=True) in ("boolean", "empty")
     return truths and bool(data.index.isin(output.index).all())
-
-
-def _bisect(check: Any, data: Any, where: str) -> Mask:
-    if len(data) == 1:
-        return np.zeros(1, bool)
-    halves = []
-    middle = len(data) // 2
-    for half in (data.iloc[:middle], data.iloc[middle:]):
-        half = half.reset_index(drop=True)
-        try:
-            halves.append(_run(check, half, where))
-        except PipelineError:
-            raise
-        except Exception:
-            halves.append(_bisect(check, half, where))
-    return np.concatenate(halves)
-
-
-def _refuse_if_broken(check: Any, data: Any, where: str, error: Exception) -> None:
-    for position in range(min(len(data), MAX_RAISES)):
-        try:
-            _run(check, data.iloc[[position]].reset_index(drop=True), where)
-        except PipelineError:
-            raise
-        except Exception:
-            continue
-        return
-    if len(data) >= MAX_RAISES:
-        raise SchemaError(
-            f"{where}: the check {check.name!r} raises {type(error).__name__}: {error}.",
-            fix="correct the check; it raised on every cell that was tried.",
-            check=check.name,
-        ) from error
-
-
-def other_companies(num_rows: int, *alone: Positions) -> Iterator[Positions]:
-    """Yield rows to ask of again: a sample, its halves, its rows in another order, single rows.
-
-    Args:
-        num_rows: How many rows there are.
-        alone: Some rows of each of these are asked of alone.
-    """
-    if num_rows < 2:
-        return
-    sample = _spread(num_rows, SAMPLE_ROWS)
-    yield sample
-    yield from np.array_split(sample, 2)
-    yield np.random.default_rng(len(sample)).permutation(sample)
-    for rows in alone:
-        yield from rows[_spread(len(rows), ALONE_ROWS)][:, np.newaxis]
-
-
-def _spread(num_rows: int, num_chosen: int) -> Positions:
-    """Return rows from the first to the last, evenly."""
-    return np.linspace(0, num_rows - 1, min(num_rows, num_chosen)).astype(np.int64)

@@ -1,0 +1,55 @@
+"""What a column was before its parsers and defaults, and what it is after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.arrow import to_arrow, to_numpy
+from pipeline.batch import INF, MISSING, NAN, TYPE, Column
+
+
+def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
+    """Return a mask `(rows,)` of the cells that are not the same in state or value."""
+    ok = before.is_ok() & after.is_ok()
+    other = np.zeros(len(before), bool)
+    if before.states is not None or after.states is not None:
+        other = _states(before) != _states(after)
+    if before.kind == "string":
+        return other | (ok & to_numpy(pc.not_equal(before.values, after.values)))
+    mask: npt.NDArray[np.bool_] = other | (ok & (before.values != after.values))
+    return mask
+
+
+def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) -> Column:
+    """Return what a parser made of a column, where it has a say.
+
+    Args:
+        before: What the parser was given.
+        after: What it returned.
+        raised: `(rows,)` the cells that it raises on.
+    """
+    old, states = _states(before), _states(after).copy()
+    blank = (states == MISSING) | (states == NAN)
+    kept = blank & ((old == MISSING) | (old == NAN))
+    if after.kind != "float":  # of an infinity no parser of another kind sees anything
+        kept |= old == INF
+    states[kept] = old[kept]
+    states[(old == TYPE) | raised] = TYPE
+    reset = (states == TYPE) | kept
+    if not reset.any():
+        return Column(after.kind, after.values, states if states.any() else None)
+    if after.kind == "string":
+        values: Any = pc.if_else(to_arrow(reset), pa.nulls(len(reset), pa.string()), after.values)
+    else:
+        values = np.where(reset, before.values, after.values)
+        values[states == TYPE] = np.nan if after.kind == "float" else 0
+    return Column(after.kind, values, states)
+
+
+def _states(column: Column) -> npt.NDArray[np.uint8]:
+    return np.zeros(len(column), np.uint8) if column.states is None else column.states

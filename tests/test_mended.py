@@ -1,0 +1,92 @@
+"""A row of a quarantine that was mended takes the place of the row that it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import check_job, run_job
+from tests.conftest import HEADER, JOB, make_rows
+from tests.reading import read_all, read_split
+
+MakeJob = Callable[..., Path]
+SCHEMA = """
+import pandera.pandas as pa
+
+Table = pa.DataFrameSchema({
+    "size": pa.Column(float, pa.Check.in_range(0, 100)),
+    "count": pa.Column(int, pa.Check.ge(0), unique=True),
+    "colour": pa.Column(str, pa.Check.isin(["red", "blue"])),
+    "label": pa.Column(int, pa.Check.isin([0, 1])),
+})
+"""
+SETTINGS = JOB.replace('["raw/*.csv"]', '["raw/*"]').replace(
+    "[train]", '[repair]\nnumeric = "drop"\nmax_dropped_ratio = 1.0\n[train]'
+)
+BROKEN = "500,1000,red,0\n7,1001,red,9\n8,1002,red\n"
+
+
+def quarantine(make_job: MakeJob, out: Path, text: str) -> tuple[Path, pd.DataFrame]:
+    job = make_job(text, SETTINGS, SCHEMA)
+    run_job(job, out=out, until="shards")
+    return job, read_all(out, "quarantine")
+
+
+def mend(aside: pd.DataFrame) -> pd.DataFrame:
+    mended = aside.assign(size="50", label="1", colour="red")
+    mended["count"] = [str(1000 + place) for place in range(len(mended))]
+    return mended
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("reasons", [True, False])
+def test_a_mended_row_is_no_copy_of_what_it_was(
+    make_job: MakeJob, tmp_path: Path, form: str, reasons: bool
+) -> None:
+    text = HEADER + make_rows(60) + BROKEN
+    job, aside = quarantine(make_job, tmp_path / "out", text)
+    assert aside["_row"].tolist() == [62, 63, 64]
+    mended = mend(aside)
+    if not reasons or form == "jsonl":
+        mended = mended.drop(columns=["_reasons", "_malformed"])
+    file = job.parent / "raw" / f"0-mended.{form}"  # sorted before the file that it mends
+    if form == "parquet":
+        mended.to_parquet(file)
+    elif form == "csv":
+        mended.to_csv(file, index=False)
+    else:
+        mended.to_json(file, orient="records", lines=True)
+    ledger = run_job(job, out=tmp_path / "again", until="shards", workers=2).ledger
+    assert {name: ledger.rows[name] for name in ("read", "clean", "quarantined", "replaced")} == {
+        "read": 63, "clean": 63, "quarantined": 0, "replaced": 3,
+    }  # fmt: skip
+    rows = read_split(tmp_path / "again")
+    assert sorted(rows["count"]) == [*range(60), 1000, 1001, 1002]
+    assert sorted(rows.columns) == ["colour", "count", "label", "row_id", "size"]
+    assert check_job(job).rows == 63
+
+
+def test_a_row_that_was_not_mended_goes_back_with_its_reasons(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job, aside = quarantine(make_job, tmp_path / "out", HEADER + make_rows(60) + BROKEN)
+    mended = mend(aside)
+    mended.loc[0, "size"] = "600"
+    mended.to_parquet(job.parent / "raw" / "mended.parquet")
+    ledger = run_job(job, out=tmp_path / "again", until="shards").ledger
+    assert (ledger.rows["quarantined"], ledger.rows["replaced"]) == (1, 3)
+    again = read_all(tmp_path / "again", "quarantine")
+    assert again["_source"].tolist() == ["raw/mended.parquet"]
+    assert again["size"].tolist() == ["600"]
+
+
+def test_a_row_of_a_file_that_is_not_read_replaces_nothing(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job, aside = quarantine(make_job, tmp_path / "out", HEADER + make_rows(60) + BROKEN)
+    mend(aside).assign(_source="raw/other.csv").to_parquet(job.parent / "raw" / "mended.parquet")
+    ledger = run_job(job, out=tmp_path / "again", until="shards").ledger
+    assert (ledger.rows["read"], ledger.rows["replaced"]) == (66, 0)
