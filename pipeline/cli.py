@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from pipeline.errors import DataVerdict, EnvironmentFailure, PipelineError
+from pipeline.errors import EnvironmentFailure, PipelineError
 from pipeline.inert import harmless_for_logs, harmless_json
 from pipeline.tensorflow_import import require_tensorflow, silence_import
 
@@ -104,23 +104,24 @@ def check(
     from pipeline.show import check_to_json, show_check
 
     require_writable(junit, sarif)
-    settings = read_job(job)
-    verdict: DataVerdict | None = None
+    name, refusal = job.resolve().parent.name, None
     try:
+        settings = read_job(job)
+        name = settings.name
         with _progress() as on_progress:
             result = check_job(settings, raw=raw, workers=workers, on_progress=on_progress)
-    except DataVerdict as error:
-        verdict, result = error, CheckResult.refuse(settings.name, error)
+    except PipelineError as error:
+        refusal, result = error, CheckResult.refuse(name, error)
     write_reports(result, junit=junit, sarif=sarif, show_values=show_values)
-    if as_json and verdict is None:
+    if as_json and refusal is None:
         _print_json(check_to_json(result, show_values=show_values))
-    elif verdict is None:
+    elif refusal is None:
         show_check(result, show_values=show_values)
     if github:
         for line in list_annotations(result, show_values=show_values):
             typer.echo(line, err=as_json)  # JSON has stdout to itself
-    if verdict is not None:
-        raise verdict
+    if refusal is not None:
+        raise refusal
     raise typer.Exit(0 if result.passed else 1)
 
 

@@ -18,6 +18,15 @@ RuleCounts = Counter[Rule]
 """Cells (or rows) by column and rule; column None for what concerns whole rows."""
 
 
+# The rule of a raw file that cannot be read to its end.
+UNREADABLE = "unreadable"
+
+
+def name_subject(rule: Rule) -> str:
+    """Return what a rule is about: a column, or "(row)" or "(file)"."""
+    return rule[0] or ("(file)" if rule[1] == UNREADABLE else "(row)")
+
+
 class _Account(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -19,6 +19,7 @@ class Check:
         index: Its place among the column's pandera checks; pandera finds a custom check by it.
         judges_blanks: Whether it is asked of a nullable column's blanks, too (`ignore_na=False`).
         warns: Whether what breaks it is told of and stays valid (`raise_warning=True`).
+        detail: What it asks for, in pandera's or the schema's own words; may be empty.
         covers: Whether each of the allowed values has to occur, too (`unique_values_eq`).
     """
 
@@ -29,6 +30,7 @@ class Check:
     judges_blanks: bool = False
     warns: bool = False
     covers: bool = False
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.inert import harmless_for_logs, one_line, shorten
+from pipeline.ledger import name_subject
 from pipeline.manifest import SPLITS
 
 if TYPE_CHECKING:
@@ -63,7 +64,17 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
     console = _console()
     _show_broken(console, result.broken, result.rows, result.examples, show_values)
     _show_warned(console, result.warned)
+    for found in result.uncovered:
+        _print(console, f"{found.column}: {result.details[found.column, found.rule]}")
+    if result.row_rules and result.asked_rows < result.rows:
+        _print(
+            console,
+            f"checks of whole rows: asked of {result.asked_rows:,} of {result.rows:,} rows; "
+            "the others have a broken cell",
+        )
     verdict = "passed" if result.passed else "FAILED"
+    if result.passed and result.broken:
+        verdict += ", within the job's limits"
     _print(
         console,
         f"check {verdict}: {result.broken_rows:,} of {result.rows:,} rows break the schema"
@@ -108,14 +119,15 @@ def _show_broken(
         counts = ", ".join(f"{_cell(rule)} {count:,}" for rule, count in rules)
         keys = [(column, rule) for rule, _ in rules]
         place = _first_place([e for key in keys for e in examples.get(key, ())], show_values)
-        table.add_row(*(Text(_cell(column or "(row)")), Text(counts), Text(place)))
+        subject = name_subject((column, rules[0][0]))
+        table.add_row(*(Text(_cell(subject)), Text(counts), Text(place)))
     console.print(Text(f"What {rows:,} raw rows break", style="bold"))
     console.print(table)
 
 
 def _show_warned(console: Console, warned: Mapping[Rule, int]) -> None:
     for (column, rule), count in sorted(warned.items(), key=lambda item: -item[1]):
-        _print(console, f"warning: {_cell(column or '(row)')} {_cell(rule)} {count:,}")
+        _print(console, f"warning: {_cell(name_subject((column, rule)))} {_cell(rule)} {count:,}")
 
 
 def _by_column(broken: Mapping[Rule, int]) -> list[tuple[str | None, list[tuple[str, int]]]]:
@@ -129,10 +141,10 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
     first = min(examples, key=lambda example: (example.source, example.row), default=None)
     if first is None:
         return ""
-    place = f"{harmless_for_logs(one_line(first.source))}:{first.row}"
-    if not show_values or not first.value:
-        return place
-    return f"{place} {_cell(first.value)!r}"
+    place = harmless_for_logs(one_line(first.source)) + (f":{first.row}" if first.row else "")
+    if first.detail:
+        return f"{place} {_cell(first.detail)}"
+    return f"{place} {_cell(first.value)!r}" if show_values and first.value else place
 
 
 def _cell(text: str) -> str:
@@ -206,6 +218,11 @@ def check_to_json(result: CheckResult, *, show_values: bool = False) -> dict[str
         "broken_rows": result.broken_rows,
         "settled_rows": result.settled_rows,
         "rules": [{"column": column, "rule": rule} for column, rule in result.rules],
+        "asked_rows": result.asked_rows,
+        "uncovered": [
+            {"column": found.column, "rule": found.rule, "values": list(map(str, found.values))}
+            for found in result.uncovered
+        ],
         "broken": _rules_to_json(result.broken, result.examples, show_values),
         "warned": _rules_to_json(result.warned, result.warned_examples, show_values),
     }
@@ -221,7 +238,9 @@ def _rules_to_json(
             "rule": rule,
             "count": count,
             "places": [
-                {"source": e.source, "row": e.row} | ({"value": e.value} if show_values else {})
+                {"source": e.source, "row": e.row}
+                | ({"detail": e.detail} if e.detail else {})
+                | ({"value": e.value} if show_values else {})
                 for e in examples.get((column, rule), ())
             ],
         }

@@ -91,11 +91,11 @@ def test_every_rule_that_was_asked_is_a_case_and_the_broken_ones_fail(
     }
     at5, at6 = "job/raw/a.csv:5", "job/raw/a.csv:6"
     assert failed == {
-        "size in_range": (f"1 broken in 5 rows; first at {at5}", at5),
-        "size type": (f"1 broken in 5 rows; first at {at6}", at6),
+        "size in_range": (f"1 broken in 5 rows; first at {at5}: in_range(0, 100)", at5),
+        "size type": (f"1 broken in 5 rows; first at {at6}: float64", at6),
         "count unique": (f"2 broken in 5 rows; first at {at5}", f"{at5}\n{at6}"),
-        "colour isin": (f"1 broken in 5 rows; first at {at6}", at6),
-        "label isin": (f"1 broken in 5 rows; first at {at6}", at6),
+        "colour isin": (f"1 broken in 5 rows; first at {at6}: isin(['red', 'blue'])", at6),
+        "label isin": (f"1 broken in 5 rows; first at {at6}: isin([0, 1])", at6),
     }
 
 
@@ -235,7 +235,7 @@ def test_what_is_broken_within_its_limit_warns_and_fails_nothing(
     assert [result["level"] for result in read_sarif(tmp_path)["results"]] == ["warning"]
     suite = read_junit(tmp_path)
     assert suite.attrib["failures"] == "0"
-    assert suite.findtext("system-out") == "size: in_range (1 in all)"
+    assert suite.findtext("system-out") == "size: in_range (1 in all): in_range(0, 100)"
     rare = text + make_rows(9) + "101,1,red,0\n1,1,red,7\n"
     (job.parent / "raw" / "a.csv").write_text(rare)
     found = read_annotations(check(nanproof, job, tmp_path).out)
@@ -264,9 +264,10 @@ def test_two_checks_of_one_name_of_which_one_warns_are_told_apart(
     ended = check(nanproof, job, tmp_path)
     found = [(command, p["line"], text) for command, p, text in read_annotations(ended.out)]
     rule = "count: greater_than_or_equal_to"
+    wanted = "greater_than_or_equal_to(1), greater_than_or_equal_to(30)"
     assert found == [
-        ("error", "4", f"{rule} (1 in all)"),
-        *[("warning", line, f"{rule} (4 in all)") for line in "2345"],
+        ("error", "4", f"{rule} (1 in all): {wanted}"),
+        *[("warning", line, f"{rule} (4 in all): {wanted}") for line in "2345"],
     ]
     results = read_sarif(tmp_path)["results"]
     assert [(r["level"], r["properties"]["count"]) for r in results] == [
@@ -275,8 +276,8 @@ def test_two_checks_of_one_name_of_which_one_warns_are_told_apart(
     suite = read_junit(tmp_path)
     [failure] = suite.findall("testcase/failure")
     assert failure.attrib["message"].startswith("1 broken in 4 rows; first at ")
-    assert failure.attrib["message"].endswith("a.csv:4")
-    assert suite.findtext("system-out") == f"{rule} (4 in all)"
+    assert failure.attrib["message"].endswith(f"a.csv:4: {wanted}")
+    assert suite.findtext("system-out") == f"{rule} (4 in all): {wanted}"
 
 
 def test_a_refused_job_keeps_its_name_as_the_suite_s(
@@ -303,5 +304,8 @@ def test_values_that_occur_nowhere_are_one_annotation_without_a_place(
     schema = SCHEMA.replace('pa.Check.isin(["red", "blue"])', every)
     ended = check(nanproof, make_job(schema=schema), tmp_path)
     [(command, properties, message)] = read_annotations(ended.out)
-    assert (command, message) == ("error", "colour: unique_values_eq (2 in all)")
+    assert (command, message) == (
+        "error",
+        "colour: unique_values_eq (2 in all): no row holds 'green', 'grey'",
+    )
     assert properties.keys() == {"title"}

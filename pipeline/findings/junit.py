@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.findings.places import Place, list_places
-from pipeline.inert import one_line
+from pipeline.inert import one_line, shorten
+from pipeline.ledger import name_subject
 from pipeline.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -50,22 +51,25 @@ def write_junit(result: CheckResult, path: Path, *, show_values: bool = False) -
 def _list_cases(
     result: CheckResult, failed: dict[Rule, list[Place]], show_values: bool
 ) -> list[Any]:
-    from junitparser import Error, Failure, TestCase
+    from junitparser import Error, Failure, Skipped, TestCase
 
     cases = []
     for rule in result.rules:
-        case = TestCase(one_line(rule[1]), one_line(rule[0] or "(row)"), 0.0)
+        case = TestCase(one_line(rule[1]), one_line(name_subject(rule)), 0.0)
         if rule in failed:
             places = failed[rule][:MAX_PLACES_OF_A_CASE]
             first = f"; first at {places[0].where}" if places[0].example else ""
-            message = f"{places[0].count:,} broken in {result.rows:,} rows{first}"
+            wanted = f": {shorten(places[0].wanted)}" if places[0].wanted else ""
+            message = f"{places[0].count:,} broken in {result.rows:,} rows{first}{wanted}"
             case.result = Failure(message, one_line(rule[1]))
             case.result[0].text = "\n".join(
                 place.where + place.value(show_values) for place in places
             )
+        elif rule in result.row_rules and result.rows and not result.asked_rows:
+            case.result = Skipped(f"asked of none of {result.rows:,} rows: each has a broken cell")
         cases.append(case)
     if result.refusal:
         case = TestCase("check", "(job)", 0.0)
-        case.result = Error(one_line(result.refusal), "DataVerdict")
+        case.result = Error(one_line(result.refusal), "refused")
         cases.append(case)
     return cases

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.inert import one_line, shorten
+from pipeline.ledger import name_subject
 
 if TYPE_CHECKING:
     from pipeline.ledger import Rule
@@ -27,6 +28,7 @@ class Place:
         example: Row and value; None where the rule has no place.
         path: The file, seen from the working directory, or a URL.
         has_lines: Whether the row is a line of that file.
+        wanted: What the rule asks for, where its name does not say it.
     """
 
     rule: Rule
@@ -35,31 +37,38 @@ class Place:
     example: Example | None = None
     path: str = ""
     has_lines: bool = False
+    wanted: str = ""
 
     @property
     def where(self) -> str:
         """Return file and line, or row; empty without a place."""
         if self.example is None:
             return ""
+        if not self.example.row:  # the file as a whole
+            return one_line(self.path)
         between = ":" if self.has_lines else " row "
         return f"{one_line(self.path)}{between}{self.example.row}"
 
     @property
     def line(self) -> int | None:
-        return self.example.row if self.example is not None and self.has_lines else None
+        return (self.example.row or None) if self.example and self.has_lines else None
 
     def value(self, show_values: bool) -> str:
-        """Return the value, quoted and with a space before it, where there is one to show."""
+        """Return the detail, or the value if asked for, with a space before it."""
+        if self.example is not None and self.example.detail:
+            return f" ({one_line(self.example.detail)})"
         if not show_values or self.example is None or self.example.value is None:
             return ""
         return f" {shorten(self.example.value)!r}"
 
     def describe(self, show_values: bool) -> str:
         """Return one harmless line."""
-        row = "" if self.example is None or self.has_lines else f" row {self.example.row}"
+        has_row = self.example is not None and self.example.row and not self.has_lines
+        row = f" row {self.example.row}" if has_row and self.example else ""
         value = self.value(show_values)
         here = f", here{row}{value}" if row or value else ""
-        return f"{name_rule(self.rule, ': ')} ({self.count:,} in all{here})"
+        wanted = f": {shorten(self.wanted)}" if self.wanted else ""
+        return f"{name_rule(self.rule, ': ')} ({self.count:,} in all{here}){wanted}"
 
 
 def list_places(result: CheckResult) -> list[list[Place]]:
@@ -76,15 +85,28 @@ def list_places(result: CheckResult) -> list[list[Place]]:
         for rule, count in result.warned.items()
     ]
     ranked = sorted([*broken, *warned], key=lambda found: (not found[2], -found[1]))
-    paths = {name: _near(file.path) for name, file in result.files.items()}
+    paths = list_paths(result)
     return [
         [
-            Place(rule, count, fails, e, paths[e.source], result.files[e.source].has_lines)
+            Place(
+                rule,
+                count,
+                fails,
+                e,
+                paths[e.source],
+                result.files[e.source].has_lines,
+                result.details.get(rule, ""),
+            )
             for e in examples
         ]
-        or [Place(rule, count, fails)]
+        or [Place(rule, count, fails, wanted=result.details.get(rule, ""))]
         for rule, count, fails, examples in ranked
     ]
+
+
+def list_paths(result: CheckResult) -> dict[str, str]:
+    """Return the raw files by name, as they are seen from the working directory."""
+    return {name: _near(file.path) for name, file in result.files.items()}
 
 
 def take_turns(groups: Sequence[Sequence[Place]]) -> Iterator[Place]:
@@ -95,7 +117,7 @@ def take_turns(groups: Sequence[Sequence[Place]]) -> Iterator[Place]:
 
 def name_rule(rule: Rule, between: str) -> str:
     """Return a rule's name in one harmless line."""
-    return f"{one_line(rule[0] or '(row)')}{between}{one_line(rule[1])}"
+    return f"{one_line(name_subject(rule))}{between}{one_line(rule[1])}"
 
 
 def _near(path: str) -> str:

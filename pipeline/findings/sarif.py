@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pipeline.findings.places import Place, list_places, name_rule, take_turns
+from pipeline.findings.places import Place, list_paths, list_places, name_rule, take_turns
 from pipeline.inert import one_line
 from pipeline.storage import write_text
 
@@ -35,6 +35,7 @@ def write_sarif(result: CheckResult, path: Path, *, show_values: bool = False) -
     names = {name: index for index, name in enumerate(distinct)}
     rules = [{"id": name, "shortDescription": {"text": _message(name)}} for name in names]
     places = islice(take_turns(list_places(result)), MAX_RESULTS)
+    anchor = next(iter(list_paths(result).values()), "")
     root = {"description": {"text": "The working directory of nanproof check."}}
     run = {
         "tool": {
@@ -42,7 +43,7 @@ def write_sarif(result: CheckResult, path: Path, *, show_values: bool = False) -
         },
         "invocations": [_make_invocation(result)],
         "originalUriBaseIds": {"%SRCROOT%": root},
-        "results": [_make_result(place, names, show_values) for place in places],
+        "results": [_make_result(place, names, anchor, show_values) for place in places],
         "properties": {"rows": result.rows, "brokenRows": result.broken_rows},
     }
     log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -58,7 +59,10 @@ def _make_invocation(result: CheckResult) -> dict[str, Any]:
     return {"executionSuccessful": False, "toolExecutionNotifications": notes}
 
 
-def _make_result(place: Place, names: dict[str, int], show_values: bool) -> dict[str, Any]:
+def _make_result(
+    place: Place, names: dict[str, int], anchor: str, show_values: bool
+) -> dict[str, Any]:
+    """Return a result; without a place it stands at `anchor`, since GitHub wants a location."""
     name = name_rule(place.rule, "/")
     made: dict[str, Any] = {
         "ruleId": name,
@@ -67,11 +71,10 @@ def _make_result(place: Place, names: dict[str, int], show_values: bool) -> dict
         "message": {"text": _message(place.describe(show_values))},
         "properties": {"count": place.count},
     }
-    if place.example is not None:
-        location: dict[str, Any] = {"artifactLocation": _address(place.path)}
-        if place.line is not None:
-            location["region"] = {"startLine": place.line}
-        made["locations"] = [{"physicalLocation": location}]
+    location: dict[str, Any] = {"artifactLocation": _address(place.path or anchor)}
+    if place.line is not None:
+        location["region"] = {"startLine": place.line}
+    made["locations"] = [{"physicalLocation": location}]
     return made
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.engine import Engine, Progress, open_engine
-from pipeline.errors import DataVerdict, SettingsError, list_some, suggest
+from pipeline.errors import PipelineError, SettingsError, list_some, suggest
 from pipeline.job import CheckSettings, Job, read_job
-from pipeline.ledger import Rule, RuleCounts, add_counts
+from pipeline.ledger import UNREADABLE, Rule, RuleCounts, add_counts
 from pipeline.load import Source
 from pipeline.run.bad_files import set_files_aside
 from pipeline.run.scan import (
@@ -26,11 +26,10 @@ from pipeline.run.scan import (
 )
 from pipeline.run.settle import Settled, require_rows, settle_rules
 from pipeline.run.setup import Setup, list_inputs, prepare
-from pipeline.validate import list_cell_rules, list_row_parsers
-from pipeline.whole import MONOTONIC, find_uncovered, list_keys, list_orders
+from pipeline.validate import describe_rules, list_cell_rules, list_row_parsers
+from pipeline.whole import MONOTONIC, Uncovered, find_uncovered, list_keys, list_orders
 
 Examples = dict[Rule, list[Example]]
-UNREADABLE = "unreadable"
 # A worker needs half a second to start, in which this process reads more than that.
 SMALL_BYTES = 4 << 20
 
@@ -66,6 +65,11 @@ class CheckResult:
         seconds: How long it took.
         warned: As `broken`, for checks that only warn; their cells are valid.
         warned_examples: As `examples`, of `warned`.
+        row_rules: The checks on whole rows.
+        asked_rows: How many rows the checks on whole rows were asked of: the others hold a broken
+            cell.
+        uncovered: The columns in which listed values never occur.
+        details: What the rules ask for, as far as their names do not say it.
         refusal: Why there is no verdict by rules, such as that no row was read; else empty.
     """
 
@@ -81,6 +85,10 @@ class CheckResult:
     seconds: float
     warned: RuleCounts = field(default_factory=Counter)
     warned_examples: Examples = field(default_factory=dict)
+    row_rules: frozenset[Rule] = frozenset()
+    asked_rows: int = 0
+    uncovered: tuple[Uncovered, ...] = ()
+    details: dict[Rule, str] = field(default_factory=dict)
     refusal: str = ""
 
     @property
@@ -89,8 +97,8 @@ class CheckResult:
         return not self.failing and not self.refusal
 
     @classmethod
-    def refuse(cls, name: str, error: DataVerdict) -> CheckResult:
-        """Return what a report can say of a job's data that were refused as a whole."""
+    def refuse(cls, name: str, error: PipelineError) -> CheckResult:
+        """Return what a report can say of a job that was refused as a whole."""
         return cls(
             name=name,
             rows=0,
@@ -138,7 +146,8 @@ def check_job(
         settled = settle_rules(setup, scans, Path(folder))
     rows = sum(scan.read for scan in scans)
     require_rows(rows)
-    broken, warned, failing = _count(setup, sources, scans, settled)
+    uncovered = find_uncovered(setup.schema, [seen for scan in scans for seen in scan.seen])
+    broken, warned, failing = _count(setup, sources, scans, settled, uncovered)
     return CheckResult(
         name=job.name,
         rows=rows,
@@ -152,6 +161,10 @@ def check_job(
         seconds=time.monotonic() - started,
         warned=warned,
         warned_examples=warned_examples,
+        row_rules=frozenset((None, check.name) for check in setup.schema.row_checks),
+        asked_rows=sum(scan.asked_rows for scan in scans),
+        uncovered=uncovered,
+        details=describe_rules(setup.schema) | _describe_uncovered(uncovered),
     )
 
 
@@ -184,6 +197,7 @@ def list_rules(setup: Setup) -> tuple[Rule, ...]:
 
 def _check_limits(settings: CheckSettings, rules: Sequence[Rule]) -> None:
     known = sorted({rule for _, rule in rules} | {UNREADABLE})
+    known += sorted(f"{column}/{rule}" for column, rule in rules if column is not None)
     for name in settings.rules:
         if name not in known:
             raise SettingsError(
@@ -225,12 +239,16 @@ def _scan(
 
 
 def _list_unreadable(sources: Sequence[Source]) -> Examples:
-    places = [Example(source.name, 1, source.fault) for source in sources if source.fault]
+    places = [Example(source.name, 0, None, source.fault) for source in sources if source.fault]
     return {(None, UNREADABLE): places[:MAX_PLACES]} if places else {}
 
 
 def _count(
-    setup: Setup, sources: Sequence[Source], scans: Sequence[Scanned], settled: Settled
+    setup: Setup,
+    sources: Sequence[Source],
+    scans: Sequence[Scanned],
+    settled: Settled,
+    uncovered: Sequence[Uncovered],
 ) -> tuple[RuleCounts, RuleCounts, frozenset[Rule]]:
     """Return what is broken, what only warns, and the broken rules that fail."""
     broken = add_counts(scan.broken for scan in scans)
@@ -241,21 +259,16 @@ def _count(
         broken[None, UNREADABLE] = num_bad
     rows = sum(scan.read for scan in scans)
     failing = _list_failing(setup.job.check, broken, rows, len(sources))
-    return broken, warned, failing | _count_uncovered(setup, scans, broken, warned)
-
-
-def _count_uncovered(
-    setup: Setup, scans: Sequence[Scanned], broken: RuleCounts, warned: RuleCounts
-) -> frozenset[Rule]:
-    """Add the listed values that occur nowhere, which have no place; return what fails by them.
-
-    No limit applies to them, as none does in a run: they are a share of no rows.
-    """
-    uncovered = find_uncovered(setup.schema, [seen for scan in scans for seen in scan.seen])
     for found in uncovered:
         counts = warned if found.warns else broken
         counts[found.column, found.rule] += len(found.values)
-    return frozenset((found.column, found.rule) for found in uncovered if not found.warns)
+    # No limit applies to them, as none does in a run: they are a share of no rows.
+    never = frozenset((found.column, found.rule) for found in uncovered if not found.warns)
+    return broken, warned, failing | never
+
+
+def _describe_uncovered(uncovered: Sequence[Uncovered]) -> dict[Rule, str]:
+    return {(f.column, f.rule): f"no row holds {list_some(f.values)}" for f in uncovered}
 
 
 def _list_failing(
@@ -267,8 +280,13 @@ def _list_failing(
     return frozenset(
         rule
         for rule, count in broken.items()
-        if count / units.get(rule, rows) > limits.get(rule[1], default)
+        if count / units.get(rule, rows) > _limit_of(rule, limits, default)
     )
+
+
+def _limit_of(rule: Rule, limits: Mapping[str, float], default: float) -> float:
+    """Return the limit of a rule: of `column/rule` before that of the rule in any column."""
+    return limits.get(f"{rule[0]}/{rule[1]}", limits.get(rule[1], default))
 
 
 def _locate(source: Source) -> CheckedFile:

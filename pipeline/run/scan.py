@@ -38,13 +38,14 @@ class Example:
     Attributes:
         source: The file's name, as `Batch.source`.
         row: As `Batch.rows`.
-        value: The cell as it was read, or what is wrong with a malformed row; None where a rule
-            is about no one cell.
+        value: The cell as it was read; None where a rule is about no one cell.
+        detail: What is wrong with a malformed row or a file; never a value of the data.
     """
 
     source: str
     row: int
     value: str | None
+    detail: str = ""
 
 
 @dataclass
@@ -279,7 +280,7 @@ def _count_malformed(result: Scanned, batch: Batch, limit: int) -> None:
         result.broken[key] += len(batch.malformed)
         shown = result.examples.setdefault(key, [])
         for record in batch.malformed[: limit - len(shown)]:
-            shown.append(Example(batch.source, record.row, record.detail))
+            shown.append(Example(batch.source, record.row, None, record.detail))
 
 
 def _summarize(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.judge import judge_columns
 from pipeline.validate.parse import DEFAULT, PARSER, parse_columns
-from pipeline.validate.rules import list_cell_rules, list_row_parsers
+from pipeline.validate.rules import describe_rules, list_cell_rules, list_row_parsers
 
 if TYPE_CHECKING:
     from pipeline.schema import Schema
@@ -33,6 +33,7 @@ __all__ = [
     "PARSER",
     "bind_schema",
     "compile_schema",
+    "describe_rules",
     "judge_columns",
     "list_cell_rules",
     "list_row_parsers",

@@ -55,7 +55,11 @@ def _compile_check(column: str, kind: Kind, dtype: Any, check: Any, index: int) 
     where = f"column {column!r}"
     _refuse_aggregates(where, check, name)
     found = Check(
-        name, index=index, judges_blanks=not check.ignore_na, warns=bool(check.raise_warning)
+        name,
+        index=index,
+        judges_blanks=not check.ignore_na,
+        warns=bool(check.raise_warning),
+        detail=_describe(check),
     )
     builtin, given = _builtin_name(check), dict(check.statistics or {})
     if builtin == COVERS:
@@ -67,6 +71,12 @@ def _compile_check(column: str, kind: Kind, dtype: Any, check: Any, index: int) 
         return found  # there pandas asks RE2 alone
     plain = plain_statistics(kernel, kind, given)
     return found if plain is None else replace(found, statistics=plain, kernel=kernel)
+
+
+def _describe(check: Any) -> str:
+    """Return what a check asks for: its error text, which names a built-in one's arguments."""
+    error = getattr(check, "error", None)
+    return error if isinstance(error, str) else ""
 
 
 def _check_name(check: Any) -> str:
@@ -181,4 +191,5 @@ def compile_row_checks(frame: Any) -> Iterator[Check]:
                 )
             continue
         _refuse_aggregates("the schema", check, name)
-        yield Check(name, index=index, warns=bool(check.raise_warning))
+        warns = bool(check.raise_warning)
+        yield Check(name, index=index, warns=warns, detail=_describe(check))

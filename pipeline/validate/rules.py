@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.batch import STATE_RULES
-from pipeline.schema import ColumnSchema
+from pipeline.schema import ColumnSchema, Schema
+
+_READS = {"bool": "true, false, 1 or 0", "timestamp": "a time in ISO 8601, such as 2024-01-31"}
 
 
 def list_cell_rules(column: ColumnSchema) -> Iterator[str]:
@@ -22,6 +24,19 @@ def list_cell_rules(column: ColumnSchema) -> Iterator[str]:
     if column.kind == "float":
         yield "overflow"
     yield from (check.name for check in column.checks)
+
+
+def describe_rules(schema: Schema) -> dict[tuple[str | None, str], str]:
+    """Return what the rules of a schema ask for, as far as their names do not say it."""
+    found: dict[tuple[str | None, str], list[str]] = {}
+    for column in schema.columns:
+        found[column.name, "type"] = [_READS.get(column.kind, column.dtype)]
+        for check in column.checks:
+            found.setdefault((column.name, check.name), []).append(check.detail)
+    for check in schema.row_checks:
+        found.setdefault((None, check.name), []).append(check.detail)
+    joined = {rule: ", ".join(dict.fromkeys(filter(None, texts))) for rule, texts in found.items()}
+    return {rule: text for rule, text in joined.items() if text}
 
 
 def list_row_parsers(pandera_schema: Any) -> tuple[str, ...]:

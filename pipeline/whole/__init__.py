@@ -7,7 +7,7 @@ cover.py     every listed value occurs
 """
 
 from pipeline.whole.breaks import Breaks
-from pipeline.whole.cover import Seen, find_uncovered, list_seen, not_covered
+from pipeline.whole.cover import Seen, Uncovered, find_uncovered, list_seen, not_covered
 from pipeline.whole.order import (
     MONOTONIC,
     find_back_steps,
@@ -21,6 +21,7 @@ __all__ = [
     "MONOTONIC",
     "Breaks",
     "Seen",
+    "Uncovered",
     "find_back_steps",
     "find_disorder",
     "find_repeats",
