@@ -332,3 +332,13 @@ Table = pa.DataFrameSchema(
     run_job(make_job(text, schema=schema), out=tmp_path / "out", until="shards")
     rows = read_split(tmp_path / "out")
     assert rows["more"].tolist() == [7] * 60
+
+
+def test_an_int_beyond_its_dtype_never_wraps_around_in_a_parser() -> None:
+    column = Column("uint8", Check.le(50), parsers=Parser(lambda s: s))
+    assert judge_cells(["300", "7", "60"], column) == [(0, "type"), (2, "less_than_or_equal_to")]
+    schema = pa.DataFrameSchema(
+        {"x": Column("uint8"), "y": Column(int)}, parsers=Parser(lambda df: df)
+    )
+    frame = pd.DataFrame({"x": ["300", "7"], "y": ["1", "2"]})
+    assert list_reasons(frame, schema) == [(0, "x", "type")]

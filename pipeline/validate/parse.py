@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipeline.arrow import strings, to_arrow
-from pipeline.batch import MISSING, NAN, OK, Column, Finding, Positions
+from pipeline.batch import MISSING, NAN, OK, Column, Finding, Positions, hold
 from pipeline.schema import ColumnSchema, Schema
 from pipeline.validate.cells import differs
 
@@ -53,6 +53,12 @@ def parse_columns(
     """
     if not schema.changes_cells:
         return Parsed(columns)
+    # An integer that the schema's dtype cannot hold is of another type before any parser sees it.
+    columns = {
+        name: hold(column, schema[name].dtype) if column.kind == "int" and name in schema.names
+        else column
+        for name, column in columns.items()
+    }  # fmt: skip
     parsed = dict(columns)
     findings: list[Finding] = []
     if schema.parses:
