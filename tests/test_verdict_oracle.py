@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import check_job
+from pipeline.frame import validate_frame
 from pipeline.job import Job
-from pipeline.validate.frame import validate_frame
 from tests.oracle import Oracle, Reason, Value, read_cell
 
 
