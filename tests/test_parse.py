@@ -342,3 +342,11 @@ def test_an_int_beyond_its_dtype_never_wraps_around_in_a_parser() -> None:
     )
     frame = pd.DataFrame({"x": ["300", "7"], "y": ["1", "2"]})
     assert list_reasons(frame, schema) == [(0, "x", "type")]
+
+
+@pytest.mark.parametrize("fill", [lambda s: s.fillna(s.mean()), lambda s: s.ffill()])
+def test_a_parser_that_fills_from_other_rows_is_caught_among_many(fill: Any) -> None:
+    cells = [str(row) for row in range(3000)]
+    cells[1234] = cells[2345] = ""
+    with pytest.raises(NotRowWise, match="'mine'"):
+        judge_cells(cells, Column(float, nullable=True, parsers=Parser(fill, name="mine")))

@@ -98,8 +98,13 @@ def _parse(parser: Any, data: Any, where: str, read: Callable[[Any], Columns]) -
 
     parsed, raised = parse(data)
     if not parser.element_wise:
-        whole = read(parsed)
-        ask_again(comes_out_otherwise, data, what, np.arange(len(data)))
+        whole, before = read(parsed), read(data)
+        # What a parser fills or changes is seldom in a sample: `fillna(mean)` touches blanks alone.
+        touched = np.zeros(len(data), bool)
+        for name, column in whole.items():
+            touched |= differs(before[name], column)
+        everything = np.arange(len(data))
+        ask_again(comes_out_otherwise, data, what, np.flatnonzero(touched), everything)
     return parsed, raised
 
 
