@@ -1,17 +1,16 @@
 """An independent verdict on rows of text: slow, cell by cell, and without a line of `pipeline`.
 
 Text is read by Python's own float, Decimal and datetime; a check is asked of pandera about one
-cell, or one row, at a time; repeats are pandas'.
+cell, or one row, at a time; a parser is given one cell, or one row; repeats are pandas'.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,138 +18,43 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.config import config_context
 
+from tests.oracle_cells import Cell, State, Value, as_series, kind_of, read_cell, read_plain
+
 Reason = tuple[int, str | None, str]
 """Row from 0, column (None for whole rows), rule."""
 
-MISSING_TEXTS = {"", "NA", "N/A", "null", "NULL"}
 BLANKS = {"missing", "nan"}
 KEEP: dict[str, Any] = {"all": False, "exclude_first": "first", "exclude_last": "last"}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)"
-    r"(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d{1,6})0*)?)?)?"
-    r"(?:(Z)|([+-])(\d\d)(?::?(\d\d))?)?)?",
-    re.ASCII,
-)
+COVERS, MONOTONIC = "unique_values_eq", "is_monotonic"
 
 
-class State(str):
-    """What a cell without a value is: missing, nan, inf or type."""
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of some rows.
 
+    Attributes:
+        reasons: All that they break.
+        warned: What they break of checks that only warn.
+        uncovered: Column and check to the listed values that never occur.
+        uncovered_warned: As `uncovered`, of checks that only warn.
+        cells: The cells by column, as parsers and defaults leave them.
+    """
 
-class Value:
-    """A cell's value, as Python has it: float, int, bool, str or microseconds since 1970."""
-
-    def __init__(self, plain: Any) -> None:
-        self.plain = plain
-
-
-Cell = State | Value
-
-
-def kind_of(native: Any) -> str:
-    """Return how the text of a column of this dtype is read."""
-    types = pd.api.types
-    if isinstance(native, pd.CategoricalDtype) or types.is_string_dtype(native):
-        return "string"
-    if types.is_bool_dtype(native):
-        return "bool"
-    if types.is_datetime64_any_dtype(native):
-        return "timestamp"
-    return "int" if types.is_integer_dtype(native) else "float"
-
-
-def read_cell(text: str | None, native: Any) -> Cell:
-    """Tell what a text is in a column of this dtype."""
-    if text is None or text.strip() in MISSING_TEXTS:
-        return State("missing")
-    text = text.strip()
-    kind = kind_of(native)
-    if kind == "string":
-        return Value(text)
-    number = _read_float(text)
-    if number is not None and math.isnan(number):
-        return State("nan")
-    if kind == "bool":
-        known = {"true": True, "1": True, "false": False, "0": False}
-        return Value(known[text.lower()]) if text.lower() in known else State("type")
-    if number is not None and math.isinf(number):
-        return State("inf")
-    if kind == "timestamp":
-        return _read_time(text)
-    if number is None:
-        return State("type")
-    return Value(number) if kind == "float" else _read_int(text, native)
-
-
-def _read_float(text: str) -> float | None:
-    """Python takes underscores and the digits of every script; a file's numbers have neither."""
-    if "_" in text or not text.isascii():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _read_int(text: str, native: Any) -> Cell:
-    exact = Decimal(text)
-    if exact and (exact.adjusted() > 30 or exact != exact.to_integral_value()):
-        return State("type")
-    limits = np.iinfo(getattr(native, "numpy_dtype", native))
-    inside = int(limits.min) <= int(exact) <= min(int(limits.max), 2**63 - 1)
-    return Value(int(exact)) if inside else State("type")
-
-
-def _read_time(text: str) -> Cell:
-    found = TIME.fullmatch(text)
-    if not found:
-        return State("type")
-    year, month, day, hour, minute, second, micros, _, sign, *zone = found.groups()
-    east, east_minutes = (int(part or 0) for part in zone)
-    if east > 23 or east_minutes > 59:
-        return State("type")
-    try:
-        local = datetime(int(year), int(month), int(day), tzinfo=UTC).replace(
-            hour=int(hour or 0),
-            minute=int(minute or 0),
-            second=int(second or 0),
-            microsecond=int((micros or "").ljust(6, "0")),
-        )
-        offset = timedelta(hours=east, minutes=east_minutes)
-        moment = local + offset if sign == "-" else local - offset
-    except (ValueError, OverflowError):
-        return State("type")
-    return Value((moment - EPOCH) // timedelta(microseconds=1))
-
-
-def as_series(cells: Sequence[Cell], native: Any) -> pd.Series[Any]:
-    """Return cells in the schema's dtype; a blank is what pandas has for it there."""
-    kind = kind_of(native)
-    plain = [cell.plain if isinstance(cell, Value) else None for cell in cells]
-    if kind == "timestamp":  # in microseconds, for nanoseconds end in the year 2262
-        stamps = [np.datetime64("NaT" if t is None else t, "us") for t in plain]
-        series = pd.Series(np.array(stamps, "datetime64[us]"))
-        zone = getattr(native, "tz", None)
-        return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone)
-    if isinstance(native, pd.CategoricalDtype):
-        listed = [] if native.categories is None else list(native.categories)
-        words = [word for word in plain if word is not None]
-        return pd.Series(plain, dtype=pd.CategoricalDtype(list(dict.fromkeys(listed + words))))
-    has_na = isinstance(native, pd.api.extensions.ExtensionDtype) or kind == "string"
-    if None in plain and not has_na and kind != "float":
-        return pd.Series([np.nan if cell is None else cell for cell in plain], dtype=object)
-    if kind == "float" and not has_na:
-        with np.errstate(over="ignore"):
-            numbers = np.array([np.nan if cell is None else cell for cell in plain])
-            return pd.Series(numbers.astype(native))
-    return pd.Series(plain, dtype=native)
+    reasons: set[Reason]
+    warned: set[Reason]
+    uncovered: dict[tuple[str, str], list[Any]]
+    uncovered_warned: dict[tuple[str, str], list[Any]]
+    cells: dict[str, list[Cell]]
 
 
 def passes(check: Any, data: pd.Series[Any] | pd.DataFrame) -> bool:
     """Ask pandera for its verdict on one cell or one row; where the check raises, it fails."""
+    check = copy(check)
+    check.raise_warning = False
     single = isinstance(data, pd.Series)
-    schema: Any = pa.SeriesSchema(None, check) if single else pa.DataFrameSchema(checks=check)
+    schema: Any = (
+        pa.SeriesSchema(None, check, nullable=True) if single else pa.DataFrameSchema(checks=check)
+    )
     with (
         config_context(validation_enabled=True),
         np.errstate(over="ignore"),
@@ -164,6 +68,35 @@ def passes(check: Any, data: pd.Series[Any] | pd.DataFrame) -> bool:
     return True
 
 
+def is_builtin(check: Any, name: str) -> bool:
+    """Tell whether a check is pandera's of this name, whatever the schema calls it."""
+    return getattr(check._check_fn, "_name", None) == name
+
+
+def run_parsers(parsers: Sequence[Any], data: Any) -> tuple[Any, list[str]]:
+    """Return what parsers make of one cell or row, and the names of those that raise on it."""
+    raised = []
+    for parser in parsers:
+        try:
+            function = parser._parser_fn
+            data = data.map(function) if parser.element_wise else function(data)
+        except Exception:
+            raised.append(parser.name)
+    return data, raised
+
+
+def merge(before: Cell, output: pd.Series[Any], native: Any) -> Cell:
+    """Return what a cell is after a parser gave this output for it."""
+    is_number = kind_of(native) in ("float", "int") and pd.api.types.is_float_dtype(output.dtype)
+    blank = "nan" if is_number else "missing"  # of texts that are all NaN pandas makes floats
+    after = read_plain(output.iloc[0], native, blank)
+    if before == State("type"):
+        return before
+    kept = before in BLANKS and after in BLANKS
+    unseen = before == State("inf") and kind_of(native) != "float"
+    return before if kept or unseen else after
+
+
 class Oracle:
     """The verdict of one schema.
 
@@ -171,30 +104,43 @@ class Oracle:
         schema: The pandera schema.
         headers: The columns of the table.
         training_dtype: What `overflow` means.
+        label: The column whose blanks are never valid and never filled.
     """
 
     def __init__(
-        self, schema: pa.DataFrameSchema, headers: Sequence[str], training_dtype: str = "float32"
+        self,
+        schema: pa.DataFrameSchema,
+        headers: Sequence[str],
+        training_dtype: str = "float32",
+        label: str | None = None,
     ) -> None:
         self.schema = schema
         self.headers = list(headers)
         self.training_dtype = training_dtype
+        self.label = label
         self.columns = dict(self._bind())
+        self.natives = {n: (schema.dtype or c.dtype).type for n, c in self.columns.items()}
         self._verdicts: dict[tuple[int, str, Any], bool] = {}
 
-    def judge(self, rows: Sequence[Sequence[str | None]]) -> set[Reason]:
+    def judge(self, rows: Sequence[Sequence[str | None]]) -> Verdict:
         """Return all that `(rows, columns)` texts, in the headers' order, break."""
-        cells = {name: self._read(name, rows) for name in self.columns}
-        reasons = {
-            (row, name, rule)
-            for name, column in cells.items()
-            for row, cell in enumerate(column)
-            for rule in self._judge_cell(name, cell)
-        }
-        broken = {row for row, _, _ in reasons}
-        sound = [row for row in range(len(rows)) if row not in broken]
-        reasons |= self._judge_rows(cells, sound)
-        return reasons | self._judge_keys(cells)
+        as_read = {name: self._read(name, rows) for name in self.columns}
+        cells, reasons = self._parse_rows(as_read, len(rows))
+        cells = {name: [self._parse_cell(name, c) for c in cells[name]] for name in cells}
+        warned: set[Reason] = set()
+        for name, column in cells.items():
+            for row, cell in enumerate(column):
+                rules, warnings_ = self._judge_cell(name, cell)
+                reasons |= {(row, name, rule) for rule in rules}
+                warned |= {(row, name, rule) for rule in warnings_}
+        broken = {row for row, column, _ in reasons if column is not None}
+        for row in set(range(len(rows))) - broken:
+            rules, warnings_ = self._judge_row(cells, row)
+            reasons |= {(row, None, rule) for rule in rules}
+            warned |= {(row, None, rule) for rule in warnings_}
+        reasons |= self._judge_keys(cells) | self._judge_orders(cells)
+        uncovered = self._find_uncovered(cells, warn=False), self._find_uncovered(cells, warn=True)
+        return Verdict(reasons, warned, *uncovered, cells)
 
     def _bind(self) -> Any:
         """Yield the columns by name: those of a pattern, and those that are there or required."""
@@ -209,48 +155,82 @@ class Oracle:
                     taken.add(header)
                     yield header, column
 
+    def _is_nullable(self, name: str) -> bool:
+        return bool(self.columns[name].nullable) and name != self.label
+
     def _read(self, name: str, rows: Sequence[Sequence[str | None]]) -> list[Cell]:
         if name not in self.headers:
             return [State("missing")] * len(rows)
         place = self.headers.index(name)
-        return [read_cell(row[place], self.columns[name].dtype.type) for row in rows]
+        return [read_cell(row[place], self.natives[name]) for row in rows]
 
-    def _judge_cell(self, name: str, cell: Cell) -> set[str]:
-        column = self.columns[name]
+    def _one_row(self, cells: Mapping[str, Sequence[Cell]], row: int) -> pd.DataFrame:
+        columns = {name: as_series([cells[name][row]], self.natives[name]) for name in cells}
+        return pd.DataFrame(columns)
+
+    def _parse_rows(
+        self, cells: Mapping[str, Sequence[Cell]], num_rows: int
+    ) -> tuple[dict[str, list[Cell]], set[Reason]]:
+        parsed = {name: list(column) for name, column in cells.items()}
+        reasons: set[Reason] = set()
+        for row in range(num_rows if self.schema.parsers else 0):
+            output, raised = run_parsers(self.schema.parsers, self._one_row(cells, row))
+            reasons |= {(row, None, parser) for parser in raised}
+            for name in parsed:
+                parsed[name][row] = merge(cells[name][row], output[name], self.natives[name])
+        return parsed, reasons
+
+    def _parse_cell(self, name: str, cell: Cell) -> Cell:
+        column, native = self.columns[name], self.natives[name]
+        if cell in BLANKS and not pd.isna(column.default) and name != self.label:
+            cell = read_plain(column.default, native)
+        if not column.parsers:
+            return cell
+        output, raised = run_parsers(column.parsers, as_series([cell], native))
+        return State("type") if raised else merge(cell, output, native)
+
+    def _judge_cell(self, name: str, cell: Cell) -> tuple[set[str], set[str]]:
+        """Return the rules that a cell breaks, and those of which it is only warned."""
+        column, native = self.columns[name], self.natives[name]
+        checks = [check for check in column.checks if not is_builtin(check, MONOTONIC)]
+        rules: set[str] = set()
         if isinstance(cell, State):
-            return set() if cell in BLANKS and column.nullable else {str(cell)}
-        native = column.dtype.type
-        rules = {check.name for check in column.checks if not self._passes(check, cell, native)}
-        if kind_of(native) == "float" and self._overflows(cell.plain, native):
+            if cell not in BLANKS or not self._is_nullable(name):
+                return {str(cell)}, set()
+            checks = [check for check in checks if not check.ignore_na]
+        elif kind_of(native) == "float" and self._overflows(cell.plain, native):
             rules.add("overflow")
+        failed = [check for check in checks if not self._passes(check, cell, native)]
+        rules |= {check.name for check in failed if not check.raise_warning}
         listed = getattr(native, "categories", None)
-        if listed is not None and cell.plain not in listed:
+        if isinstance(cell, Value) and listed is not None and cell.plain not in listed:
             rules.add("isin")
-        return rules
+        return rules, {check.name for check in failed if check.raise_warning}
 
     def _overflows(self, value: float, native: Any) -> bool:
         with np.errstate(over="ignore"):
             published = np.dtype(getattr(native, "numpy_dtype", native)).type(value)
             return not np.isfinite(np.dtype(self.training_dtype).type(published))
 
-    def _passes(self, check: Any, cell: Value, native: Any) -> bool:
+    def _passes(self, check: Any, cell: Cell, native: Any) -> bool:
         key = id(check), str(native), repr(cell.plain)
         if key not in self._verdicts:
+            series = as_series([cell], native)
             if check.element_wise and kind_of(native) == "string":
-                native = np.dtype(object)  # a categorical's `map` gives one that has no `all`
-            self._verdicts[key] = passes(check, as_series([cell], native))
+                series = series.astype(object)  # a categorical's `map` gives one without `all`
+            asked = (
+                pa.Check.isin(check.statistics["values"]) if is_builtin(check, COVERS) else check
+            )
+            self._verdicts[key] = passes(asked, series)
         return self._verdicts[key]
 
-    def _judge_rows(self, cells: Mapping[str, Sequence[Cell]], sound: Sequence[int]) -> set[Reason]:
-        natives = {name: column.dtype.type for name, column in self.columns.items()}
-        return {
-            (row, None, check.name)
-            for check in self.schema.checks
-            for row in sound
-            if not passes(
-                check, pd.DataFrame({n: as_series([cells[n][row]], natives[n]) for n in natives})
-            )
-        }
+    def _judge_row(
+        self, cells: Mapping[str, Sequence[Cell]], row: int
+    ) -> tuple[set[str], set[str]]:
+        checks = [check for check in self.schema.checks if not is_builtin(check, MONOTONIC)]
+        failed = [check for check in checks if not passes(check, self._one_row(cells, row))]
+        warned = {check.name for check in failed if check.raise_warning}
+        return {check.name for check in failed if not check.raise_warning}, warned
 
     def _judge_keys(self, cells: Mapping[str, Sequence[Cell]]) -> set[Reason]:
         whole = self.schema.unique or []
@@ -272,16 +252,48 @@ class Oracle:
             row
             for row, cells in enumerate(zip(*key, strict=True))
             if all(
-                isinstance(cell, Value) or (cell in BLANKS and self.columns[name].nullable)
+                isinstance(cell, Value) or (cell in BLANKS and self._is_nullable(name))
                 for cell, name in zip(cells, names, strict=True)
             )
         ]
         parts = {}
         for name, cells in zip(names, key, strict=True):
-            native = self.columns[name].dtype.type
             of_key = [cells[row] for row in rows]
             # A missing cell and the text nan are two things.
             parts[name, "blank"] = pd.Series([str(c) * isinstance(c, State) for c in of_key])
-            parts[name, "value"] = as_series(of_key, native)
+            parts[name, "value"] = as_series(of_key, self.natives[name])
         repeats = pd.DataFrame(parts, index=range(len(rows))).duplicated(keep=keep)
         return [row for row, again in zip(rows, repeats, strict=True) if again]
+
+    def _judge_orders(self, cells: Mapping[str, Sequence[Cell]]) -> set[Reason]:
+        """Return the rows whose value is not beyond every value before it."""
+        asked = [(name, c) for name, column in self.columns.items() for c in column.checks]
+        asked += [(c.statistics.get("dim"), c) for c in self.schema.checks]
+        reasons: set[Reason] = set()
+        for name, check in asked:
+            if not is_builtin(check, MONOTONIC) or name not in cells:
+                continue
+            rows = [row for row, cell in enumerate(cells[name]) if isinstance(cell, Value)]
+            values = list(as_series([cells[name][row] for row in rows], self.natives[name]))
+            for place, row in enumerate(rows):
+                grows, before = check.statistics["increasing"], values[:place]
+                back = [v for v in before if (v >= values[place] if grows else v <= values[place])]
+                reasons |= {(row, name, MONOTONIC)} if back else set()
+        return reasons
+
+    def _find_uncovered(
+        self, cells: Mapping[str, Collection[Cell]], *, warn: bool
+    ) -> dict[tuple[str, str], list[Any]]:
+        found: dict[tuple[str, str], list[Any]] = {}
+        for name, column in self.columns.items():
+            for check in column.checks:
+                if not is_builtin(check, COVERS) or check.raise_warning != warn:
+                    continue
+                own = [
+                    as_series([c], self.natives[name]) for c in cells[name] if isinstance(c, Value)
+                ]
+                listed = check.statistics["values"]
+                absent = [v for v in listed if not any(passes(pa.Check.isin([v]), c) for c in own)]
+                if absent:
+                    found[name, check.name] = absent
+        return found

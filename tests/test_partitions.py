@@ -100,7 +100,7 @@ def wanted() -> Callable[[str], set[Reason]]:
         if report not in known:
             space: dict[str, Any] = {}
             exec(SCHEMA.format(report=report), space)
-            known[report] = Oracle(space["Table"], HEADERS).judge(ROWS)
+            known[report] = Oracle(space["Table"], HEADERS).judge(ROWS).reasons
         return known[report]
 
     return judge

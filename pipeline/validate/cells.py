@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.arrow import to_arrow, to_numpy
-from pipeline.batch import INF, MISSING, NAN, TYPE, Column
+from pipeline.arrow import positions_array, to_arrow, to_numpy
+from pipeline.batch import INF, MISSING, NAN, TYPE, Column, Positions
 
 
 def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
@@ -25,6 +25,12 @@ def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def is_blank(column: Column) -> npt.NDArray[np.bool_]:
+    """Return a mask `(rows,)` of the missing and NaN cells."""
+    states = _states(column)
+    return (states == MISSING) | (states == NAN)
+
+
 def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) -> Column:
     """Return what a parser made of a column, where it has a say.
 
@@ -35,7 +41,7 @@ def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) ->
     """
     old, states = _states(before), _states(after).copy()
     blank = (states == MISSING) | (states == NAN)
-    kept = blank & ((old == MISSING) | (old == NAN))
+    kept = blank & is_blank(before)
     if after.kind != "float":  # of an infinity no parser of another kind sees anything
         kept |= old == INF
     states[kept] = old[kept]
@@ -49,6 +55,18 @@ def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) ->
         values = np.where(reset, before.values, after.values)
         values[states == TYPE] = np.nan if after.kind == "float" else 0
     return Column(after.kind, values, states)
+
+
+def put(column: Column, rows: Positions, cells: Column) -> Column:
+    """Return the column with other cells in these rows."""
+    order = np.arange(len(column))
+    order[rows] = len(column) + np.arange(len(rows))
+    states = np.concatenate([_states(column), _states(cells)])[order]
+    if column.kind == "string":
+        values: Any = pa.concat_arrays([column.values, cells.values]).take(positions_array(order))
+    else:
+        values = np.concatenate([column.values, cells.values])[order]
+    return Column(column.kind, values, states if states.any() else None)
 
 
 def _states(column: Column) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.validate.checks import is_builtin
 from pipeline.validate.compile import as_frame_schema, dtype_of
 from pipeline.validate.row_wise import ask_again, run_apart
-from pipeline.validate.series import to_frame, to_series
+from pipeline.validate.series import group_by_blanks, list_asked, to_frame, to_series
 
 Mask = npt.NDArray[np.bool_]
 
@@ -47,10 +48,14 @@ def judge_cells(column: Column, schema: ColumnSchema, index: int, pandera_schema
         if check.element_wise:  # a categorical's `map` may give one, which has no `all`
             words = words.astype(object)
         return _ask(check, words, where)[to_numpy(encoded.indices)]
-    cells = to_series(column, dtype)
-    if column.kind == "string" and check.element_wise:
-        cells = cells.astype(object)
-    return _ask(check, cells, where) if row_wise else _ask_row_wise(check, cells, where)
+    passed = np.ones(len(column), bool)
+    for rows, asked in list_asked(column):
+        cells = to_series(column.take(asked), dtype)
+        if column.kind == "string" and check.element_wise:
+            cells = cells.astype(object)
+        ask = _ask if row_wise else _ask_row_wise
+        passed[rows] = ask(check, cells, where)
+    return passed
 
 
 def judge_rows(
@@ -62,7 +67,7 @@ def judge_rows(
         As `judge_cells`.
     """
     frame_schema = as_frame_schema(pandera_schema)
-    groups = _group_by_blanks(columns, schema)
+    groups = group_by_blanks([columns[name] for name in schema.names])
     frames = [
         to_frame({name: columns[name].take(rows) for name in schema.names}, schema, frame_schema)
         for rows in groups
@@ -73,23 +78,6 @@ def judge_rows(
         for rows, frame in zip(groups, frames, strict=True):
             passed[rows] = _ask_row_wise(check, frame, "the schema")
         yield compiled, passed
-
-
-def _group_by_blanks(columns: Mapping[str, Column], schema: Schema) -> list[Positions]:
-    """Return the rows by which of their ints and bools are blank.
-
-    A blank among numpy's ints or bools makes the whole column one of objects, in which `~`, say,
-    means something else.
-    """
-    masks = [
-        ~columns[name].is_ok()
-        for name in schema.names
-        if columns[name].kind in ("int", "bool") and columns[name].states is not None
-    ]
-    if not masks:
-        return [np.arange(len(next(iter(columns.values()))))]
-    _, which = np.unique(np.stack(masks, axis=1), axis=0, return_inverse=True)
-    return [np.flatnonzero(which == group) for group in range(which.max() + 1)]
 
 
 def _ask_row_wise(check: Any, data: Any, where: str) -> Mask:
@@ -122,10 +110,12 @@ def _ask(check: Any, data: Any, where: str) -> Mask:
 def _run(check: Any, data: Any, what: str) -> Mask:
     if not len(data):
         return np.zeros(0, bool)
-    try:
-        output = check(data).check_output
-    except NotImplementedError:  # pandera takes no array and no list
-        output = None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression")
+        try:
+            output = check(data).check_output
+        except NotImplementedError:  # pandera takes no array and no list
+            output = None
     if isinstance(output, pd.DataFrame):
         output = output.all(axis=1)
     if not _is_verdict(output, data):
@@ -139,12 +129,14 @@ def _run(check: Any, data: Any, what: str) -> Mask:
             check=check.name,
         )
     in_order = output if output.index.equals(data.index) else output.reindex(data.index)
-    return np.asarray(in_order.fillna(True), bool)  # no verdict is no objection, as in pandera
+    spoken = in_order.notna()  # no verdict is no objection, as in pandera
+    return np.asarray(in_order.astype(object).where(spoken, True), bool)
 
 
 def _is_verdict(output: Any, data: Any) -> bool:
     """Tell whether there is one value for each row, in whatever order."""
     if not isinstance(output, pd.Series) or len(output) != len(data):
         return False
-    truths = pd.api.types.infer_dtype(output, skipna=True) in ("boolean", "empty")
+    known = output.dropna()  # a column of nothing but NA says nothing of its dtype
+    truths = pd.api.types.infer_dtype(known, skipna=True) in ("boolean", "empty") or known.empty
     return truths and bool(data.index.isin(output.index).all())

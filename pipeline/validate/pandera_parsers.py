@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from pandera.backends.pandas.parsers import PandasParserBackend
 
-from pipeline.batch import Column, Finding, Positions
-from pipeline.errors import NotRowWise, SchemaError
+from pipeline.batch import Column, Finding, Kind, Positions
+from pipeline.errors import NotRowWise, PipelineError, SchemaError
 from pipeline.schema import ColumnSchema, Schema
-from pipeline.validate.cells import differs, keep_states
+from pipeline.validate.cells import differs, is_blank, keep_states, put
 from pipeline.validate.compile import as_frame_schema, dtype_of
-from pipeline.validate.row_wise import ask_again, run_apart
-from pipeline.validate.series import from_series, to_frame, to_series
+from pipeline.validate.row_wise import ask_again, other_company, run_apart
+from pipeline.validate.series import from_series, group_by_blanks, list_asked, to_frame, to_series
 
 Mask = npt.NDArray[np.bool_]
 FIX = "correct it: it is given values of the schema's dtypes, read from the text already."
@@ -31,16 +31,28 @@ def parse_cells(column: Column, schema: ColumnSchema, pandera_schema: Any) -> Co
     """
 
     def read(series: pd.Series[Any]) -> Columns:
-        return {schema.name: from_series(series, schema.kind)}
+        return {schema.name: _read(series, schema.kind)}
 
     frame_schema = as_frame_schema(pandera_schema)
     pandera_column = frame_schema.columns[schema.pandera_name]
-    series = to_series(column, dtype_of(frame_schema, pandera_column))
-    raised = np.zeros(len(series), bool)
-    for parser in pandera_column.parsers:
-        series, more = _parse(parser, series, f"column {schema.name!r}", read)
-        raised |= more
-    return keep_states(column, read(series)[schema.name], raised)
+    dtype = dtype_of(frame_schema, pandera_column)
+    where = f"column {schema.name!r}"
+    after, raised = column, np.zeros(len(column), bool)
+    for rows, asked in list_asked(column):
+        series = to_series(column.take(asked), dtype)
+        parts, refused = _apply(pandera_column.parsers, series, where, read)
+        cells, bad = column.take(asked), np.zeros(len(asked), bool)
+        for positions, part in parts:
+            cells = put(cells, positions, read(part)[schema.name])
+        for positions in refused.values():
+            bad[positions] = True
+        speaker = np.zeros(len(rows), np.int64) if len(asked) < len(rows) else np.arange(len(rows))
+        after = put(after, rows, cells.take(speaker))
+        raised[rows] = bad
+    parsed = keep_states(column, after, raised)
+    mixed = to_series(column, dtype)
+    _refuse_filled({schema.name: (column, parsed)}, pandera_column.parsers, mixed, where, read)
+    return parsed
 
 
 def parse_rows(
@@ -60,22 +72,105 @@ def parse_rows(
                     fix="let the parser keep it, or take it out of the schema.",
                     column=name,
                 )
-        return {c.name: from_series(frame[c.name], c.kind) for c in schema.columns}
+        return {c.name: _read(frame[c.name], c.kind) for c in schema.columns}
 
     frame_schema = as_frame_schema(pandera_schema)
-    frame = to_frame(columns, schema, frame_schema)
-    findings = []
-    for parser in frame_schema.parsers:
-        frame, raised = _parse(parser, frame, "the schema", read)
-        if raised.any():
-            findings.append(Finding(None, parser.name, np.flatnonzero(raised)))
-    none = np.zeros(len(frame), bool)
-    parsed = {name: keep_states(columns[name], after, none) for name, after in read(frame).items()}
-    return parsed, findings
+    result = {name: columns[name] for name in schema.names}
+    broken: dict[str, list[Positions]] = {}
+    for rows in group_by_blanks(list(result.values())):
+        frame = to_frame({n: c.take(rows) for n, c in result.items()}, schema, frame_schema)
+        parts, refused = _apply(frame_schema.parsers, frame, "the schema", read)
+        for positions, part in parts:
+            parsed = read(part)
+            result = {n: put(column, rows[positions], parsed[n]) for n, column in result.items()}
+        for name, positions in refused.items():
+            broken.setdefault(name, []).append(rows[positions])
+    none = np.zeros(len(columns[schema.names[0]]), bool)
+    found = [Finding(None, n, np.sort(np.concatenate(parts))) for n, parts in broken.items()]
+    parsed = {name: keep_states(columns[name], after, none) for name, after in result.items()}
+    mixed = to_frame(columns, schema, frame_schema)
+    pairs = {name: (columns[name], after) for name, after in parsed.items()}
+    _refuse_filled(pairs, frame_schema.parsers, mixed, "the schema", read)
+    return parsed, found
+
+
+def _refuse_filled(
+    pairs: Mapping[str, tuple[Column, Column]],
+    parsers: Sequence[Any],
+    mixed: Any,
+    where: str,
+    read: Callable[[Any], Columns],
+) -> None:
+    """Refuse parsers that fill beside other rows a blank which they leave among blanks alone.
+
+    Args:
+        pairs: By name, each column before and after.
+        parsers: pandera's.
+        mixed: All rows, a Series or a DataFrame.
+        where: Of the schema.
+        read: Gives the columns that a parser's output stands for.
+    """
+    kept = {name: ~old.is_ok() & ~new.is_ok() for name, (old, new) in pairs.items()}
+    if not any(
+        new.kind in ("int", "bool") and kept[name].any() for name, (_, new) in pairs.items()
+    ):
+        return
+    named = ", ".join(repr(parser.name) for parser in parsers)
+    what = f"{where}: the parser {named}"
+    try:
+        for parser in parsers:
+            mixed = _run(parser, mixed, what)
+    except PipelineError:
+        raise
+    except Exception:  # beside a blank an int is an object, of which the parser need know nothing
+        return
+    for name, column in read(mixed).items():
+        if (kept[name] & is_blank(pairs[name][0]) & column.is_ok()).any():
+            raise other_company(what)
+
+
+def _read(series: pd.Series[Any], kind: Kind) -> Column:
+    """Return what a parser gave; NaN is NaN among numbers, and missing among all else.
+
+    Where nothing but NaN is left of a column of texts, say, pandas makes floats of it.
+    """
+    if kind not in ("float", "int") and pd.api.types.is_float_dtype(series.dtype):
+        series = series.astype(object)
+    return from_series(series, kind)
+
+
+def _apply(
+    parsers: Sequence[Any], data: Any, where: str, read: Callable[[Any], Columns]
+) -> tuple[list[tuple[Positions, Any]], dict[str, Positions]]:
+    """Return what parsers make of rows that hold the same blanks, and the rows they raise on.
+
+    Args:
+        parsers: pandera's.
+        data: A Series or a DataFrame.
+        where: Of the schema.
+        read: Gives the columns that a parser's output stands for.
+
+    Returns:
+        Parts of the rows with what the last parser gives for them, or the last that does not raise;
+        and the rows that each raises on, by its name.
+    """
+    parts = [(np.arange(len(data)), data)]
+    refused: dict[str, Positions] = {}
+    for parser in parsers:
+        after = []
+        for rows, part in parts:
+            output, raised = _parse(parser, part, where, read)
+            after.append((rows[~raised], output))
+            if raised.any():
+                after.append((rows[raised], part[raised].reset_index(drop=True)))
+                known = refused.get(parser.name, rows[:0])
+                refused[parser.name] = np.union1d(known, rows[raised])
+        parts = [(rows, part) for rows, part in after if len(rows)]
+    return parts, refused
 
 
 def _parse(parser: Any, data: Any, where: str, read: Callable[[Any], Columns]) -> tuple[Any, Mask]:
-    """Return what a parser makes of the data, and where it raises; there the data stay.
+    """Return what a parser makes of the rows that it does not raise on, and a mask of the others.
 
     Args:
         parser: pandera's.
@@ -87,22 +182,32 @@ def _parse(parser: Any, data: Any, where: str, read: Callable[[Any], Columns]) -
 
     def parse(part: Any) -> tuple[Any, Mask]:
         parts = run_apart(lambda rows: _run(parser, rows, what), part, what, FIX)
-        outputs = [rows if output is None else output for rows, output in parts]
-        raised = [np.full(len(rows), output is None) for rows, output in parts]
-        joined = outputs[0] if len(outputs) == 1 else pd.concat(outputs, ignore_index=True)
-        return joined, np.concatenate(raised)
+        raised = np.concatenate([np.full(len(rows), output is None) for rows, output in parts])
+        if len(parts) == 1 and not raised.any():
+            return parts[0][1], raised
+        # Once more and together: of two dtypes, pandas would make a third.
+        rest = run_apart(
+            lambda rows: _run(parser, rows, what), part[~raised].reset_index(drop=True), what, FIX
+        )
+        if len(rest) > 1:
+            raise other_company(what)
+        return rest[0][1], raised
 
     def comes_out_otherwise(part: Any, rows: Positions) -> bool:
-        again = read(parse(part)[0])
-        return any(differs(whole[name].take(rows), again[name]).any() for name in whole)
+        again, refused = parse(part)
+        if (refused != raised[rows]).any():
+            return True
+        place = (np.cumsum(~raised) - 1)[rows[~refused]]
+        columns = read(again)
+        return any(differs(whole[name].take(place), columns[name]).any() for name in whole)
 
     parsed, raised = parse(data)
     if not parser.element_wise:
         whole, before = read(parsed), read(data)
         # What a parser fills or changes is seldom in a sample: `fillna(mean)` touches blanks alone.
-        touched = np.zeros(len(data), bool)
+        kept, touched = np.flatnonzero(~raised), np.zeros(len(data), bool)
         for name, column in whole.items():
-            touched |= differs(before[name], column)
+            touched[kept] |= differs(before[name].take(kept), column)
         everything = np.arange(len(data))
         ask_again(comes_out_otherwise, data, what, np.flatnonzero(touched), everything)
     return parsed, raised

@@ -53,12 +53,9 @@ def parse_columns(
     """
     if not schema.changes_cells:
         return Parsed(columns)
-    # An integer that the schema's dtype cannot hold is of another type before any parser sees it.
-    columns = {
-        name: hold(column, schema[name].dtype) if column.kind == "int" and name in schema.names
-        else column
-        for name, column in columns.items()
-    }  # fmt: skip
+    # An integer that the schema's dtype cannot hold is of another type before any parser sees it,
+    # and a float's rounding to the dtype is no parser's doing.
+    columns = {**columns, **{c.name: hold(columns[c.name], c.dtype) for c in schema.columns}}
     parsed = dict(columns)
     findings: list[Finding] = []
     if schema.parses:

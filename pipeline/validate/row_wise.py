@@ -100,12 +100,17 @@ def ask_again(
     """
     for rows in _list_companies(len(data), alone):
         if differs(data.iloc[rows].reset_index(drop=True), rows):
-            raise NotRowWise(
-                f"{what} says of a row something else in other company.",
-                expected="what depends on the row alone",
-                fix="write it row by row, or do its work before or after the job.",
-                what=what,
-            )
+            raise other_company(what)
+
+
+def other_company(what: str) -> NotRowWise:
+    """Say that a function looks beyond its row."""
+    return NotRowWise(
+        f"{what} says of a row something else in other company.",
+        expected="what depends on the row alone",
+        fix="write it row by row, or do its work before or after the job.",
+        what=what,
+    )
 
 
 def _list_companies(num_rows: int, alone: tuple[Positions, ...]) -> Iterator[Positions]:

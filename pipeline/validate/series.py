@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.batch import Column, Kind
+from pipeline.batch import Column, Kind, Positions
 from pipeline.load import convert_array
 from pipeline.schema import Schema
 from pipeline.validate.compile import dtype_of
@@ -28,8 +28,43 @@ def to_frame(columns: Mapping[str, Column], schema: Schema, frame_schema: Any) -
     )
 
 
+def group_by_blanks(columns: Sequence[Column]) -> list[Positions]:
+    """Return the rows by which of their ints and bools are blank.
+
+    A blank among numpy's ints or bools makes the whole column one of objects, in which `~`, say,
+    means something else.
+    """
+    masks = [
+        ~column.is_ok()
+        for column in columns
+        if column.kind in ("int", "bool") and column.states is not None
+    ]
+    if not masks:
+        return [np.arange(len(columns[0]))]
+    _, which = np.unique(np.stack(masks, axis=1), axis=0, return_inverse=True)
+    return [np.flatnonzero(which == group) for group in range(which.max() + 1)]
+
+
+def list_asked(column: Column) -> list[tuple[Positions, Positions]]:
+    """Return parts of the rows, and the rows to ask of for each.
+
+    An int's and a bool's blanks stand apart from its values, as in `group_by_blanks`; they are all
+    alike, and one speaks for all.
+    """
+    ok = column.is_ok()
+    if column.kind not in ("int", "bool") or ok.all():
+        return [(np.arange(len(column)), np.arange(len(column)))]
+    values, blanks = np.flatnonzero(ok), np.flatnonzero(~ok)
+    return [(values, values), (blanks, blanks[:1])]
+
+
 def to_series(column: Column, dtype: Any) -> pd.Series[Any]:
     """Return cells in the schema's dtype; blanks as pandas has them."""
+    with np.errstate(over="ignore"):  # what a narrow float cannot hold is infinite there
+        return _to_series(column, dtype)
+
+
+def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
     native = dtype.type
     blank = None if column.is_ok().all() else ~column.is_ok()  # all of them: no object dtype
     if column.kind == "string":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.batch import Column
+from pipeline.batch import Column, hold
 from pipeline.errors import RuleBroken, list_some
 from pipeline.schema import Check, Schema
 
@@ -31,7 +31,7 @@ def list_seen(columns: Mapping[str, Column], schema: Schema) -> Seen:
     """Return which of the listed values occur in a batch."""
     seen: Seen = {}
     for name, check in _covering(schema):
-        column = columns[name]
+        column = hold(columns[name], schema[name].dtype)
         if column.kind == "string":
             found = set(pc.unique(column.values).to_pylist())
         else:
