@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from pipeline.errors import EnvironmentFailure, PipelineError
+from pipeline.errors import EnvironmentFailure, PipelineError, UsageError
 from pipeline.inert import harmless_for_logs, harmless_json
 from pipeline.tensorflow_import import require_tensorflow, silence_import
 
@@ -103,7 +103,7 @@ def check(
     from pipeline.run import CheckResult, check_job
     from pipeline.show import check_to_json, show_check
 
-    require_writable(junit, sarif)
+    require_writable(job, junit, sarif)
     name, refusal = job.resolve().parent.name, None
     try:
         settings = read_job(job)
@@ -196,8 +196,15 @@ def run_app() -> int:
 
 
 def _explain(error: BaseException) -> int:
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 70 if error.code else 0
+    if isinstance(error, _Terminated):
+        return 128 + signal.SIGTERM
+    if isinstance(error, SystemExit):  # nothing of ours raises it
+        error = UsageError(
+            "code of the schema or the model ended the process.",
+            expected="a module that defines, and does not exit",
+            got=f"SystemExit({error.code!r})",
+            fix="take the exit out of it.",
+        )
     if isinstance(error, BrokenPipeError):  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -231,8 +238,12 @@ def _explain(error: BaseException) -> int:
     return 70
 
 
+class _Terminated(BaseException):
+    """SIGTERM; no SystemExit, which a schema's own code may raise."""
+
+
 def _on_terminate(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    raise _Terminated
 
 
 def _print_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import HEADER, JOB, SCHEMA, Ended, hash_files, make_rows
+from tests.conftest import HEADER, JOB, ROOT, SCHEMA, Ended, hash_files, make_rows
 
 Command = Callable[..., Ended]
 MakeJob = Callable[..., Path]
@@ -345,3 +345,39 @@ def test_the_installed_command_is_this_one() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("nanproof: nowhere.toml: no such job file.")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "import sys\nsys.exit(0)\n" + SCHEMA,
+        SCHEMA.replace("pa.Check.ge(0)", "pa.Check(lambda v: exit(0), element_wise=True)"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_schema_that_exits_lets_no_check_pass(
+    make_job: MakeJob, nanproof: Command, schema: str, workers: int
+) -> None:
+    job = make_job(schema=schema)
+    (job.parent / "raw" / "b.csv").write_text(HEADER + make_rows(5))
+    ended = nanproof("check", job, "--workers", workers)
+    assert (ended.code, "ended the process" in ended.err) == (2, True)
+
+
+def test_a_terminated_command_is_no_mistake_of_the_schema(make_job: MakeJob) -> None:
+    schema = "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n" + SCHEMA
+    command = [sys.executable, "-m", "pipeline.cli", "check", str(make_job(schema=schema))]
+    assert subprocess.run(command, check=False, capture_output=True, cwd=ROOT).returncode == 143
+
+
+@pytest.mark.parametrize("report", ["job.toml", "raw/a.csv"])
+@pytest.mark.parametrize("flag", ["--sarif", "--junit"])
+def test_no_report_overwrites_what_the_job_reads(
+    make_job: MakeJob, nanproof: Command, report: str, flag: str
+) -> None:
+    job = make_job()
+    file = job.parent / report
+    before = file.read_bytes()
+    ended = nanproof("check", job, flag, file)
+    assert (ended.code, file.read_bytes()) == (2, before)
+    assert "would overwrite" in ended.err

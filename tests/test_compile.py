@@ -19,6 +19,8 @@ REFUSED = {
     "timedelta": pa.Column("timedelta64[ns]"),
     "default of another type": pa.Column(int, default="none"),
     "infinite default": pa.Column(float, default=float("inf")),
+    "default beyond an int": pa.Column("int8", default=300),
+    "default beyond a float": pa.Column("float32", default=1e39),
 }
 
 
@@ -120,3 +122,10 @@ def test_an_order_of_another_column_is_refused() -> None:
     ):
         with pytest.raises(SchemaError, match=r"names '[yz]'"):
             compile_schema(schema)
+
+
+def test_a_column_whose_name_is_no_text_is_refused() -> None:
+    with pytest.raises(SchemaError, match="calls a column 0"):
+        compile_schema(pa.DataFrameSchema({0: pa.Column(float)}))
+    with pytest.raises(SchemaError, match="unique names 0"):
+        compile_schema(pa.DataFrameSchema({"x": pa.Column(float)}, unique=[0, "x"]))

@@ -11,9 +11,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.load import Table, check_columns
 from pipeline.schema import ColumnSchema, Schema
-from tests.reading import (
-    find_source,
-)
+from tests.reading import find_source
 
 
 def make_schema(*names: str, **options: bool) -> Schema:

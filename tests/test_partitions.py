@@ -200,20 +200,15 @@ def check_beyond(folder: Path, telltale: int, column: str = "", frame: str = "")
 
 
 @pytest.mark.parametrize("telltale", TELLTALES.values(), ids=TELLTALES)
-@pytest.mark.parametrize("name", COLUMN_CHECKS)
-def test_a_check_of_cells_that_looks_beyond_its_row_is_named(
-    name: str, telltale: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("where", "name", "body"),
+    [("column 'x'", name, f"lambda s: {body}") for name, body in COLUMN_CHECKS.items()]
+    + [("the schema", name, f"lambda df: {body}") for name, body in FRAME_CHECKS.items()],
+)
+def test_a_check_that_looks_beyond_its_row_is_named(
+    where: str, name: str, body: str, telltale: int, tmp_path: Path
 ) -> None:
-    column = f"pa.Check(lambda s: {COLUMN_CHECKS[name]}, name={name!r})"
-    with pytest.raises(NotRowWise, match=f"column 'x': the check '{name}'"):
-        check_beyond(tmp_path, telltale, column=column)
-
-
-@pytest.mark.parametrize("telltale", TELLTALES.values(), ids=TELLTALES)
-@pytest.mark.parametrize("name", FRAME_CHECKS)
-def test_a_check_of_rows_that_looks_beyond_its_row_is_named(
-    name: str, telltale: int, tmp_path: Path
-) -> None:
-    frame = f"checks=pa.Check(lambda df: {FRAME_CHECKS[name]}, name={name!r})"
-    with pytest.raises(NotRowWise, match=f"the schema: the check '{name}'"):
-        check_beyond(tmp_path, telltale, frame=frame)
+    check = f"pa.Check({body}, name={name!r})"
+    given = {"column": check} if where != "the schema" else {"frame": f"checks={check}"}
+    with pytest.raises(NotRowWise, match=f"{where}: the check '{name}'"):
+        check_beyond(tmp_path, telltale, **given)

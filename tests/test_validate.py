@@ -293,3 +293,15 @@ def test_a_cell_that_breaks_two_checks_of_one_name_has_that_reason_once() -> Non
     cells = {"x": Column("float", np.array([1.0, 9.0, 7.0]))}
     (finding,) = judge_columns(cells, compile_schema(schema), pandera_schema=schema)
     assert (finding.rule, finding.positions.tolist()) == ("<lambda>", [1, 2])
+
+
+def test_a_row_that_breaks_two_checks_of_one_name_has_that_reason_once() -> None:
+    checks = [Check(lambda df: df["a"] < 3), Check(lambda df: df["a"] < df["b"])]
+    schema = pa.DataFrameSchema({"a": pa.Column(float), "b": pa.Column(float)}, checks)
+    assert judge(schema, ROWS) == [(None, "<lambda>", [1, 2])]
+
+
+def test_the_order_of_categories_is_kept_for_a_check() -> None:
+    dtype = pd.CategoricalDtype(["low", "mid", "high"], ordered=True)
+    found = rules(dtype, ["high", "low", "mid"], Check(lambda s: s >= "mid", name="mine"))
+    assert found == {"mine": [1]}

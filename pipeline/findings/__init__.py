@@ -9,6 +9,7 @@ github.py   GitHub's annotations
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANNOTATIONS", "list_annotations", "require_writable", "write_reports"]
 
 
-def require_writable(*paths: Path | None) -> None:
+def require_writable(job: Path, *paths: Path | None) -> None:
     """Refuse reports that cannot be written, before anything is read; make their folders.
 
+    Args:
+        job: The job file, which no report may overwrite.
+        *paths: Of the reports; None for one that is not asked for.
+
     Raises:
-        SettingsError: A path cannot be written, is no file, or is given twice.
+        SettingsError: A path cannot be written, is no file, is the job's, or is given twice.
     """
     given = [path for path in paths if path is not None]
+    _refuse_inputs(given, [job])
     for path in given:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +57,17 @@ def require_writable(*paths: Path | None) -> None:
         )
 
 
+def _refuse_inputs(reports: Sequence[Path], inputs: Iterable[Path]) -> None:
+    known = {path.resolve() for path in inputs}
+    for report in reports:
+        if report.resolve() in known:
+            raise SettingsError(
+                f"the report {report} would overwrite what the job reads.",
+                fix="give it a file of its own.",
+                file=str(report),
+            )
+
+
 def write_reports(
     result: CheckResult,
     *,
@@ -61,8 +78,11 @@ def write_reports(
     """Write the reports that have a path.
 
     Raises:
+        SettingsError: A path is that of a raw file.
         EnvironmentFailure: A file cannot be written.
     """
+    local = (Path(file.path) for file in result.files.values() if "://" not in file.path)
+    _refuse_inputs([path for path in (junit, sarif) if path is not None], local)
     if junit is not None:
         write_junit(result, junit, show_values=show_values)
     if sarif is not None:

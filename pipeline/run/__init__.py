@@ -15,7 +15,7 @@ from pipeline.engine import Engine, Progress, open_engine
 from pipeline.errors import NoRowsLeft, RepairError, SettingsError
 from pipeline.features import build_spec
 from pipeline.job import Job, read_job
-from pipeline.ledger import Ledger, check_balance
+from pipeline.ledger import Ledger, Rule, check_balance
 from pipeline.load import Partition, Source
 from pipeline.manifest import SPLITS, Manifest, Spec
 from pipeline.repair import Plan
@@ -64,7 +64,7 @@ class RunResult:
     out: Path
     manifest: Manifest
     ledger: Ledger
-    examples: dict[tuple[str | None, str], list[Example]]
+    examples: dict[Rule, list[Example]]
     near_unique: tuple[str, ...]
     training: TrainResult | None = None
 

@@ -141,7 +141,7 @@ def check_job(
     _check_limits(job.check, rules)
     workers = _count_workers(workers, sources, len(partitions))
     with TemporaryDirectory(prefix="nanproof-") as folder, open_engine(workers) as engine:
-        tasks = [ScanTask(setup, p, Path(folder), spill_rows=False) for p in partitions]
+        tasks = [ScanTask(setup, p, Path(folder), False, MAX_PLACES) for p in partitions]
         sources, scans, examples, warned_examples = _scan(engine, tasks, sources, on_progress)
         settled = settle_rules(setup, scans, Path(folder))
     rows = sum(scan.read for scan in scans)

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.ledger import Rule, RuleCounts
 from pipeline.load import Partition, keep_fault, read_partition
 from pipeline.manifest import SPLITS
-from pipeline.repair import Decision, Summary, decide, merge, summarize
+from pipeline.repair import Summary, decide, merge, summarize
 from pipeline.run.mended import leave_out
 from pipeline.run.setup import RESERVED, Setup
 from pipeline.run.spilling import ReadTexts, spill_cells, spill_rejected, spill_rows
@@ -101,12 +101,14 @@ class Judged:
         findings: What is broken.
         warnings: What breaks a check that only warns.
         changed: The cells that a parser or a default changed.
+        asked_rows: Of how many rows the checks on whole rows were asked.
     """
 
     batch: Batch
     findings: tuple[Finding, ...]
     warnings: tuple[Finding, ...] = ()
     changed: tuple[Finding, ...] = ()
+    asked_rows: int = 0
 
     def list_positions(self) -> Positions:
         """Return the rows of which a cell is told of somewhere, ascending."""
@@ -115,12 +117,22 @@ class Judged:
 
 @dataclass(frozen=True)
 class ScanTask:
-    """One partition to scan; without `staging` it is judged, and nothing but keys is spilled."""
+    """One partition to scan.
+
+    Attributes:
+        setup: What the job shares.
+        partition: The partition.
+        staging: Where files for the stages after it go.
+        spill_rows: Whether rows are placed and spilled; else they are judged alone, and nothing
+            goes there but what the rules of the whole dataset are judged from.
+        max_examples: How many places are kept of each broken rule.
+    """
 
     setup: Setup
     partition: Partition
     staging: Path
     spill_rows: bool = True
+    max_examples: int = MAX_EXAMPLES
 
 
 def scan_partition(task: ScanTask) -> Scanned:
@@ -147,9 +159,13 @@ def _scan_batches(task: ScanTask, result: Scanned) -> None:
         batch, num_replaced = leave_out(read, setup.replaced)
         result.replaced += num_replaced
         stem = task.staging / f"{task.partition.index:05d}-{index:04d}"
+        _refuse_reserved(batch)
         judged = judge_batch(batch, setup, pandera_schema, absent)
+        texts = ReadTexts(batch, judged.list_positions())
+        _count_batch(result, judged, texts, task)
         _spill_whole(judged, setup, stem)
-        _account(result, judged, setup, stem, task.spill_rows)
+        if task.spill_rows:
+            _spill(result, judged, texts, setup, stem)
         result.spills.append(stem)
 
 
@@ -191,33 +207,21 @@ def judge_batch(
             for (column, rule), positions in parsed.changed.items()
             if column not in ignored
         ),
+        len(batch) - len(_list_rows([f for f in findings if f.column is not None and not f.warns])),
     )
 
 
-def _account(result: Scanned, judged: Judged, setup: Setup, stem: Path, spill_rows: bool) -> None:
-    """Add one batch to the result, and spill its rows where asked to."""
-    batch, findings = judged.batch, judged.findings
-    decision = decide(
-        findings,
-        len(batch),
-        setup.repairable,
-        len(setup.features),
-        setup.job.repair.max_repaired_ratio_per_row,
-    )
-    texts = ReadTexts(batch, judged.list_positions())
+def _count_batch(result: Scanned, judged: Judged, texts: ReadTexts, task: ScanTask) -> None:
+    """Add what one batch told to the result."""
+    batch, findings, limit = judged.batch, judged.findings, task.max_examples
     result.read += len(batch) + len(batch.malformed)
-    result.rejected += int(decision.rejected.sum()) + len(batch.malformed)
     result.broken_rows += len(_list_rows(findings)) + len(batch.malformed)
-    result.asked_rows += len(batch) - len(_list_rows([f for f in findings if f.column is not None]))
-    _refuse_reserved(batch)
+    result.asked_rows += judged.asked_rows
     result.carried = tuple(dict.fromkeys([*result.carried, *batch.carried.column_names]))
-    result.seen.append(list_seen(batch.columns, setup.schema))
-    limit = MAX_EXAMPLES if spill_rows else MAX_PLACES
+    result.seen.append(list_seen(batch.columns, task.setup.schema))
     _count(result.broken, result.examples, batch, findings, texts, limit)
     _count(result.warned, result.warned_examples, batch, judged.warnings, texts, limit)
     _count_malformed(result, batch, limit)
-    if spill_rows:
-        _spill(result, judged, decision, texts, setup, stem)
 
 
 def _list_rows(findings: Sequence[Finding]) -> Positions:
@@ -225,15 +229,18 @@ def _list_rows(findings: Sequence[Finding]) -> Positions:
     return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
 
-def _spill(
-    result: Scanned,
-    judged: Judged,
-    decision: Decision,
-    texts: ReadTexts,
-    setup: Setup,
-    stem: Path,
-) -> None:
-    batch, rejected, buckets = judged.batch, decision.rejected, setup.num_buckets
+def _spill(result: Scanned, judged: Judged, texts: ReadTexts, setup: Setup, stem: Path) -> None:
+    """Decide which rows go, place the others, learn from those of the train split, spill all."""
+    batch, buckets = judged.batch, setup.num_buckets
+    decision = decide(
+        judged.findings,
+        len(batch),
+        setup.repairable,
+        len(setup.features),
+        setup.job.repair.max_repaired_ratio_per_row,
+    )
+    rejected = decision.rejected
+    result.rejected += int(rejected.sum()) + len(batch.malformed)
     placement = place_rows(batch, setup.job.split, setup.job.data.group, buckets)
     result.groups = np.union1d(result.groups, placement.groups)[:MAX_GROUPS]
     _summarize(result, batch, judged.findings, placement, setup)
@@ -305,17 +312,17 @@ def _summarize(
         result.summaries[name] = merge([known, summary], setup.points) if known else summary
 
 
-def merge_examples(scans: Sequence[Scanned]) -> dict[tuple[str | None, str], list[Example]]:
+def merge_examples(scans: Sequence[Scanned]) -> dict[Rule, list[Example]]:
     """Return the first places of every broken rule, in source order."""
-    merged: dict[tuple[str | None, str], list[Example]] = {}
+    merged: dict[Rule, list[Example]] = {}
     for scan in scans:
         add_examples(merged, scan.examples, MAX_EXAMPLES)
     return merged
 
 
 def add_examples(
-    merged: dict[tuple[str | None, str], list[Example]],
-    more: Mapping[tuple[str | None, str], Sequence[Example]],
+    merged: dict[Rule, list[Example]],
+    more: Mapping[Rule, Sequence[Example]],
     limit: int,
 ) -> None:
     """Add the places of a later part to those of the parts before it, in place."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.errors import NoRowsLeft, TooManyDropped
 from pipeline.job import Job
-from pipeline.ledger import Ledger
+from pipeline.ledger import Ledger, Rule
 from pipeline.manifest import SPLITS
 from pipeline.run.scan import MAX_GROUPS, MAX_PLACES, Example, Scanned
 from pipeline.run.setup import Setup
@@ -41,7 +41,7 @@ class Settled:
     file: Path | None = None
     rows: int = 0
     uncounted_rows: int = 0
-    examples: dict[tuple[str | None, str], list[Example]] = field(default_factory=dict)
+    examples: dict[Rule, list[Example]] = field(default_factory=dict)
 
     def within(self, first: int, last: int) -> tuple[tuple[str, str, npt.NDArray[np.int64]], ...]:
         """Return those with a row id in [first, last)."""

@@ -24,9 +24,7 @@ def compile_pandera(schema: Any) -> Schema:
             "the schema has an index, and a file has none.",
             fix="make it a column of the schema, or take it out.",
         )
-    columns = tuple(
-        _compile_column(str(name), column, frame) for name, column in frame.columns.items()
-    )
+    columns = tuple(_compile_column(name, column, frame) for name, column in frame.columns.items())
     return Schema(
         name=str(frame.name or getattr(schema, "__name__", "schema")),
         columns=columns,
@@ -74,7 +72,12 @@ def dtype_of(frame: Any, column: Any) -> Any:
     return frame.dtype or column.dtype
 
 
-def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
+def _compile_column(name: Any, column: Any, frame: Any) -> ColumnSchema:
+    if not isinstance(name, str):
+        raise SchemaError(
+            f"the schema calls a column {name!r}, and a file's headers are texts.",
+            fix=f"call it {str(name)!r}.",
+        )
     found = dtype_of(frame, column)
     kind, dtype = read_dtype(name, found)
     if column.regex:
@@ -90,7 +93,7 @@ def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
                 column=name,
             )
         checks.append(Check("isin", {"allowed_values": categories}, kernel="isin", index=-1))
-    default = _compile_default(name, kind, column.default)
+    default = _compile_default(name, kind, dtype, column.default)
     nullable = bool(column.nullable)
     return ColumnSchema(
         name=name,
@@ -110,13 +113,13 @@ def _compile_column(name: str, column: Any, frame: Any) -> ColumnSchema:
     )
 
 
-def _compile_default(name: str, kind: Kind, default: Any) -> Any:
+def _compile_default(name: str, kind: Kind, dtype: str, default: Any) -> Any:
     if default is None or pd.isna(default):
         return None
-    plain = plain_default(kind, default)
+    plain = plain_default(kind, dtype, default)
     if plain is None:
         raise SchemaError(
-            f"column {name!r}: the default {default!r} is no {kind} of the column's dtype.",
+            f"column {name!r}: the default {default!r} is no value of its dtype {dtype}.",
             fix="give it a default of the column's own type.",
             column=name,
         )
@@ -148,7 +151,7 @@ def _unique_sets(frame: Any, names: set[str]) -> tuple[tuple[str, ...], ...]:
     if not frame.unique:
         return ()
     given = [frame.unique] if isinstance(frame.unique, str) else list(frame.unique)
-    sets = [given] if all(isinstance(item, str) for item in given) else given
+    sets = given if all(isinstance(item, (list, tuple)) for item in given) else [given]
     for columns in sets:
         for name in columns:
             if name not in names:

@@ -64,7 +64,7 @@ def _judge_column(
     pandera_schema: Any | None,
     legally_absent: bool,
 ) -> list[Finding]:
-    broken: dict[tuple[str, bool], Positions] = {}
+    broken = _Broken(schema.name)
     blanks_are_valid = schema.nullable or legally_absent
     column = hold(column, schema.dtype)
     cast, limit = column, np.inf
@@ -73,32 +73,26 @@ def _judge_column(
         with np.errstate(over="ignore"):  # a placeholder beyond a narrow float
             cast = replace(column, values=column.values.astype(schema.dtype, copy=False))
 
-    def add(rule: str, positions: Positions, warns: bool = False) -> None:
-        # Two checks may bear one name; a cell that breaks both has that reason once.
-        if len(positions):
-            key = (rule, warns)
-            broken[key] = np.union1d(broken[key], positions) if key in broken else positions
-
     with np.errstate(over="ignore"):  # a check's bound beyond a narrow float
         suspects = list_suspects(cast, [c for c in schema.checks if c.kernel is not None], limit)
         if column.states is not None and len(suspects):
             states = column.states[suspects]
             for state, rule in STATE_RULES.items():
                 if not (blanks_are_valid and state in (MISSING, NAN)):
-                    add(rule, suspects[states == state])
+                    broken.add(rule, suspects[states == state])
             suspects = suspects[states == OK]
         if column.kind == "float":
-            add("overflow", suspects[np.abs(column.values[suspects]) >= limit])
+            broken.add("overflow", suspects[np.abs(column.values[suspects]) >= limit])
         suspected = cast.take(suspects)
         for check in schema.checks:
             if check.kernel is None:
                 if pandera_schema is not None:
                     asks_blanks = blanks_are_valid and check.judges_blanks
                     found = _ask_pandera(cast, schema, check.index, pandera_schema, asks_blanks)
-                    add(check.name, found, check.warns)
+                    broken.add(check.name, found, check.warns)
             elif len(suspects):
-                add(check.name, suspects[~passes(check, suspected)], check.warns)
-    return [Finding(schema.name, rule, found, warns) for (rule, warns), found in broken.items()]
+                broken.add(check.name, suspects[~passes(check, suspected)], check.warns)
+    return broken.list_findings()
 
 
 def _ask_pandera(
@@ -144,8 +138,26 @@ def _judge_rows(
     if not len(positions):
         return []
     rows = {name: columns[name].take(positions) for name in schema.names}
-    return [
-        Finding(None, check.name, positions[~passed], check.warns)
-        for check, passed in judge_rows(rows, schema, pandera_schema)
-        if not passed.all()
-    ]
+    broken = _Broken(None)
+    for check, passed in judge_rows(rows, schema, pandera_schema):
+        broken.add(check.name, positions[~passed], check.warns)
+    return broken.list_findings()
+
+
+class _Broken:
+    """What one column, or whole rows, break; of two checks of one name, a cell has one reason."""
+
+    def __init__(self, column: str | None) -> None:
+        self.column = column
+        self.positions: dict[tuple[str, bool], Positions] = {}
+
+    def add(self, rule: str, positions: Positions, warns: bool = False) -> None:
+        if len(positions):
+            known = self.positions.get((rule, warns), positions)
+            self.positions[rule, warns] = np.union1d(known, positions)
+
+    def list_findings(self) -> list[Finding]:
+        return [
+            Finding(self.column, rule, positions, warns)
+            for (rule, warns), positions in self.positions.items()
+        ]

@@ -59,9 +59,8 @@ def parse_columns(
     parsed = dict(columns)
     findings: list[Finding] = []
     if schema.parses:
-        from pipeline.validate.pandera_parsers import (
-            parse_rows,  # imports pandera, for whom needs it
-        )
+        # Imports pandera, for whom needs it.
+        from pipeline.validate.pandera_parsers import parse_rows
 
         parsed, findings = parse_rows(parsed, schema, pandera_schema)
     changed: dict[tuple[str, str], Positions] = {}

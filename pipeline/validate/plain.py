@@ -45,15 +45,17 @@ def plain_statistics(kernel: str, kind: Kind, given: dict[str, Any]) -> dict[str
     return plain
 
 
-def plain_default(kind: Kind, value: Any) -> Any:
-    """Return a column's default as a value of the kind, or None where it is none."""
+def plain_default(kind: Kind, dtype: str, value: Any) -> Any:
+    """Return a column's default as a value of the kind, or None where the dtype holds it not."""
     plain = plain_value(kind, value)
     if plain is None or kind not in ("float", "int"):
         return plain
     if kind == "float":
-        return float(plain) if np.isfinite(float(plain)) else None
+        with np.errstate(over="ignore"):
+            return float(plain) if np.isfinite(np.dtype(dtype).type(plain)) else None
     whole = _whole((plain,)) if np.isfinite(plain) else ()
-    return whole[0] if whole else None
+    limits = np.iinfo(dtype)
+    return whole[0] if whole and limits.min <= whole[0] <= limits.max else None
 
 
 def plain_value(kind: Kind, value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.batch import STATE_RULES
+from pipeline.ledger import Rule
 from pipeline.schema import ColumnSchema, Schema
 
 _READS = {"bool": "true, false, 1 or 0", "timestamp": "a time in ISO 8601, such as 2024-01-31"}
@@ -26,9 +27,9 @@ def list_cell_rules(column: ColumnSchema) -> Iterator[str]:
     yield from (check.name for check in column.checks)
 
 
-def describe_rules(schema: Schema) -> dict[tuple[str | None, str], str]:
+def describe_rules(schema: Schema) -> dict[Rule, str]:
     """Return what the rules of a schema ask for, as far as their names do not say it."""
-    found: dict[tuple[str | None, str], list[str]] = {}
+    found: dict[Rule, list[str]] = {}
     for column in schema.columns:
         found[column.name, "type"] = [_READS.get(column.kind, column.dtype)]
         for check in column.checks:

@@ -72,7 +72,8 @@ def _to_series(column: Column, dtype: Any) -> pd.Series[Any]:
         if isinstance(native, pd.CategoricalDtype):  # what is no category breaks isin, and is seen
             listed = () if native.categories is None else native.categories
             found = (word for word in words if word is not None)
-            native = pd.CategoricalDtype(list(dict.fromkeys([*listed, *found])))
+            every = list(dict.fromkeys([*listed, *found]))
+            native = pd.CategoricalDtype(every, ordered=native.ordered)
         return pd.Series(words, dtype=_concrete(native))
     if column.kind == "timestamp":  # in microseconds: nanoseconds end in the year 2262
         stamps = column.values.view("datetime64[us]")
