@@ -153,8 +153,9 @@ class _Broken:
 
     def add(self, rule: str, positions: Positions, warns: bool = False) -> None:
         if len(positions):
-            known = self.positions.get((rule, warns), positions)
-            self.positions[rule, warns] = np.union1d(known, positions)
+            known = self.positions.get((rule, warns))
+            merged = positions if known is None else np.union1d(known, positions)
+            self.positions[rule, warns] = merged
 
     def list_findings(self) -> list[Finding]:
         return [
