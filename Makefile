@@ -20,6 +20,8 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/whole_job.py
+	$(BIN)/python benchmarks/validate.py
+	$(BIN)/python benchmarks/check_start.py
 
 # pip checks every file that it installs against the lock.
 $(READY): requirements.lock pyproject.toml
