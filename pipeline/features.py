@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.arrow import is_valid, strings, to_numpy
 from pipeline.batch import Column
+from pipeline.job import ShardSettings
 from pipeline.manifest import Feature, Label, Spec
 from pipeline.repair.plan import ColumnPlan, LabelPlan, Plan
 
@@ -25,6 +26,7 @@ def build_spec(
     weight: str | None,
     indicators: Sequence[str],
     training_dtype: str,
+    shards: ShardSettings,
 ) -> Spec:
     """Build the feature spec that the manifest publishes.
 
@@ -34,6 +36,7 @@ def build_spec(
         weight: The weight's column, or None.
         indicators: The columns that get a missing indicator beside them.
         training_dtype: What the features are cast to in training.
+        shards: How they are laid out.
     """
     features = [_feature(name, column) for name, column in plan.columns.items()]
     features += [
@@ -45,6 +48,8 @@ def build_spec(
         label=_label(label, plan.label),
         weight=weight,
         training_dtype=training_dtype,
+        layout=shards.layout,
+        block_rows=shards.block_rows,
     )
 
 

@@ -85,6 +85,7 @@ class Constant(Settings):
     constant: bool | int | float | str
 
 
+Layout = Literal["row", "block"]
 Policy = Literal["median", "mean", "most_frequent", "clip", "drop"] | Constant
 
 
@@ -115,6 +116,9 @@ class ShardSettings(Settings):
         "tfrecord",
     )
     rows: Annotated[int, Field(ge=1)] = 65_536
+    layout: Layout = "row"
+    # Large enough that a block costs a reader little, small enough to shuffle well.
+    block_rows: Annotated[int, Field(ge=1)] = 1024
 
 
 class TrainSettings(Settings):

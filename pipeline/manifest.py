@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.batch import Kind
 from pipeline.errors import DatasetDiffers, UsageError
+from pipeline.job import Layout
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+Stored = Literal["uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -23,22 +25,29 @@ class Entry(BaseModel):
 
 
 class Feature(Entry):
-    """One feature as it lies in a TFRecord shard, `(1,)` a row.
+    """One feature as it lies in a TFRecord shard: `(1,)` a row, or a tensor of a fixed shape.
 
     Attributes:
         name: Its name in the Example.
-        kind: How the schema reads the column.
-        dtype: `float32` or `int64`; timestamps are int64 microseconds since 1970, UTC.
+        kind: How the schema reads the column; "tensor" for an image or another array.
+        dtype: What a reader gives: `float32` or `int64`; timestamps are int64 microseconds since
+            1970, UTC.
+        shape: Of a tensor, without the batch: `(height, width, channels)` for an image.
+        stored: The dtype of a tensor's values in the Example, where they lie as the little-endian
+            bytes of a C-ordered array; None for what lies as a list of numbers.
         shift: What was taken off in float64 before the cast to float32; 0 nearly always.
-        mean: Of the valid train cells before the shift; None for vocabulary indices.
+        mean: Of the valid train cells before the shift, or of all values of the train tensors;
+            None for vocabulary indices.
         variance: Likewise, the population's.
         vocabulary: The categories of a `string` feature; index i + 1 is the i-th, 0 is unknown.
         indicates: For a missing indicator (1.0 where the cell was filled or repaired), its column.
     """
 
     name: str
-    kind: Kind
+    kind: Kind | Literal["tensor"]
     dtype: Literal["float32", "int64"]
+    shape: tuple[int, ...] = ()
+    stored: Stored | None = None
     shift: float = 0.0
     mean: float | None = None
     variance: float | None = None
@@ -71,12 +80,24 @@ class Spec(Entry):
     """The feature spec: everything a reader needs to parse a shard and build a model.
 
     `row_id` (int64) stands in every Example beside these; a weight is float32.
+
+    Attributes:
+        features: In the schema's order; tensors last.
+        label: The label.
+        weight: The weight's name, or None.
+        training_dtype: What the features are finite in.
+        layout: Of the TFRecord shards. `row`: one Example a row. `block`: `block_rows` rows an
+            Example, the last of a shard with what is left; each feature is one bytes value, the
+            little-endian values of all its rows in their order (float32, int64, or `stored`).
+        block_rows: Rows an Example in `block` layout.
     """
 
     features: tuple[Feature, ...]
     label: Label
     weight: str | None = None
     training_dtype: Literal["float32", "float16"] = "float32"
+    layout: Layout = "row"
+    block_rows: int = 1024
 
 
 class File(Entry):
@@ -114,7 +135,7 @@ class SourceEntry(Entry):
 class Manifest(Entry):
     """What `OUT/manifest.json` holds; `job_folder` is relative to OUT."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: str
     fingerprint: str
     created: str

@@ -126,4 +126,4 @@ def test_what_nanproof_did_not_write_is_no_manifest(tmp_path: Path, text: str, w
     error = refusal_of(write(tmp_path, text))
     assert isinstance(error, DatasetDiffers)
     assert error.exit_code == 1
-    assert f"is not a manifest of version 1: {where}" in error.message
+    assert f"is not a manifest of version 2: {where}" in error.message

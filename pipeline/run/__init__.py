@@ -187,7 +187,9 @@ class _Stages:
 
     def _make_spec(self, plan: Plan) -> Spec:
         data, dtype = self.job.data, self.job.train.dtype
-        return build_spec(plan, data.label, data.weight, self.setup.indicators, dtype)
+        return build_spec(
+            plan, data.label, data.weight, self.setup.indicators, dtype, self.job.shards
+        )
 
     def _set_aside(
         self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
