@@ -15,7 +15,7 @@ from pipeline.arrow import strings
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE, VALUE_DTYPES, Column, Finding
 from pipeline.errors import RepairError, SettingsError
 from pipeline.features import build_spec, cast_feature
-from pipeline.job import RepairSettings
+from pipeline.job import RepairSettings, ShardSettings
 from pipeline.manifest import Feature
 from pipeline.repair import (
     ColumnPlan,
@@ -456,7 +456,7 @@ def test_a_regression_label_knows_its_mean_and_variance() -> None:
 def test_an_indicator_stands_behind_the_features_as_a_feature_of_its_own() -> None:
     columns = {"x": plan_of("float", [1.0], "median"), "n": plan_of("int", [1], "median")}
     label = LabelPlan(kind="int", task="classification", classes=(0, 1), counts=(1, 1))
-    spec = build_spec(Plan(columns=columns, label=label), "y", None, ("x",), "float32")
+    spec = build_spec(Plan(columns=columns, label=label), "y", None, ("x",), "float32", ShardSettings())
     assert [(f.name, f.dtype, f.indicates) for f in spec.features] == [
         ("x", "float32", None),
         ("n", "int64", None),
