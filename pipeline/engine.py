@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import EnvironmentFailure, UsageError
 
@@ -60,11 +60,13 @@ class Processes:
 
 
 @contextmanager
-def open_engine(workers: int | None) -> Iterator[Engine]:
+def open_engine(workers: int | None, task: Callable[..., Any], num_tasks: int) -> Iterator[Engine]:
     """Open the local engine.
 
     Args:
         workers: How many processes; None for one a core. One runs in this process.
+        task: The first to be mapped. Workers import its module while the caller still prepares.
+        num_tasks: About how many items it will be mapped on; no more workers start early.
 
     Raises:
         UsageError: `workers` is below 1, or a worker is still importing the caller's script.
@@ -83,7 +85,13 @@ def open_engine(workers: int | None) -> Iterator[Engine]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as executor:
         try:
+            for _ in range(min(count, num_tasks)):
+                executor.submit(_import_module_of, task)
             yield Processes(executor)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _import_module_of(task: Callable[..., Any]) -> None:
+    """Do nothing: the task has been imported to get here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from pipeline.run.settle import (
     settle_rules,
     too_many_dropped,
 )
-from pipeline.run.setup import Setup, list_inputs, prepare
+from pipeline.run.setup import Setup, guess_partitions, list_inputs, prepare
 from pipeline.split import ShardGroup, plan_shards
 from pipeline.tensorflow_import import require_tensorflow, silence_import
 from pipeline.whole import find_uncovered, not_covered
@@ -103,9 +104,14 @@ def run_job(
             "training reads TFRecord shards, and shards.formats has none.",
             fix='add "tfrecord" to shards.formats, or stop at the shards with --until shards.',
         )
-    setup, sources, partitions = prepare(job, list_inputs(job, raw))
     target = Path(out) if out is not None else job.folder / "out"
-    with open_output(target, job) as staging, open_engine(workers) as engine:
+    sources = list_inputs(job, raw)
+    with ExitStack() as stack:
+        engine = stack.enter_context(
+            open_engine(workers, scan_partition, guess_partitions(sources, job))
+        )
+        setup, sources, partitions = prepare(job, sources)
+        staging = stack.enter_context(open_output(target, job))
         stages = _Stages(setup, sources, partitions, staging, target, engine, on_progress)
         scans = stages.scan()
         sources, scans = set_files_aside(sources, partitions, scans)

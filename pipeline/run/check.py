@@ -140,7 +140,10 @@ def check_job(
     rules = list_rules(setup)
     _check_limits(job.check, rules)
     workers = _count_workers(workers, sources, len(partitions))
-    with TemporaryDirectory(prefix="nanproof-") as folder, open_engine(workers) as engine:
+    with (
+        TemporaryDirectory(prefix="nanproof-") as folder,
+        open_engine(workers, scan_partition, len(partitions)) as engine,
+    ):
         tasks = [ScanTask(setup, p, Path(folder), False, MAX_PLACES) for p in partitions]
         sources, scans, examples, warned_examples = _scan(engine, tasks, sources, on_progress)
         settled = settle_rules(setup, scans, Path(folder))

@@ -80,6 +80,11 @@ def list_inputs(job: Job, raw: Sequence[str] | None) -> tuple[Source, ...]:
     return list_sources(patterns, folder, job.data.csv, job.data.on_bad_file)
 
 
+def guess_partitions(sources: Sequence[Source], job: Job) -> int:
+    """Return about how many partitions there will be, from the files' sizes alone."""
+    return sum(max(1, source.size // job.data.partition_bytes) for source in sources)
+
+
 def prepare(
     job: Job, sources: Sequence[Source]
 ) -> tuple[Setup, tuple[Source, ...], tuple[Partition, ...]]:
