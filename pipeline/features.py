@@ -14,10 +14,12 @@ from pipeline.arrow import is_valid, strings, to_numpy
 from pipeline.batch import Column
 from pipeline.job import ShardSettings
 from pipeline.manifest import Feature, Label, Spec
-from pipeline.repair.plan import ColumnPlan, LabelPlan, Plan
+from pipeline.repair.plan import ColumnPlan, LabelPlan, Plan, TensorPlan
 
 INDICATOR_SUFFIX = "_was_missing"
 UNKNOWN_CLASS = -1
+# The dtypes that tensors are not stored in, and what holds their values instead.
+_STORED = {"bool": "uint8", "uint32": "int64", "uint64": "float32", "float64": "float32"}
 
 
 def build_spec(
@@ -39,6 +41,7 @@ def build_spec(
         shards: How they are laid out.
     """
     features = [_feature(name, column) for name, column in plan.columns.items()]
+    features += [_tensor(name, tensor) for name, tensor in plan.tensors.items()]
     features += [
         Feature(name=name + INDICATOR_SUFFIX, kind="bool", dtype="float32", indicates=name)
         for name in indicators
@@ -106,6 +109,18 @@ def _feature(name: str, plan: ColumnPlan) -> Feature:
         mean=plan.mean,
         variance=plan.variance,
         vocabulary=plan.vocabulary,
+    )
+
+
+def _tensor(name: str, plan: TensorPlan) -> Feature:
+    return Feature(
+        name=name,
+        kind="tensor",
+        dtype="float32",
+        shape=plan.shape,
+        stored=_STORED.get(plan.dtype, plan.dtype),  # type: ignore[arg-type]
+        mean=plan.mean,
+        variance=plan.variance,
     )
 
 

@@ -7,7 +7,7 @@ depends on the row's id alone, under another key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,11 @@ class Placement:
 
 
 def place_rows(
-    batch: Batch, settings: SplitSettings, group: str | None, num_buckets: int
+    batch: Batch,
+    settings: SplitSettings,
+    group: str | None,
+    num_buckets: int,
+    passed_over: Collection[str] = (),
 ) -> Placement:
     """Place the rows of one batch.
 
@@ -45,6 +49,7 @@ def place_rows(
         settings: Shares and seed.
         group: The column whose equal values stay together, or None.
         num_buckets: How many buckets the dataset has.
+        passed_over: Columns that do not make two rows differ.
     """
     key = derive_key(settings.seed, "split")
     if group is not None:
@@ -52,6 +57,7 @@ def place_rows(
     else:
         carried = zip(batch.carried.column_names, batch.carried.columns, strict=True)
         cells = {**batch.columns, **dict(carried)}
+        cells = {name: column for name, column in cells.items() if name not in passed_over}
     groups = hash_cells(cells, len(batch), key)
     # The upper 53 bits are exact as float64.
     share = (groups >> np.uint64(11)).astype(np.float64) / float(1 << 53)

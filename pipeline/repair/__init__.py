@@ -5,12 +5,14 @@ from pipeline.repair.plan import (
     ColumnPlan,
     LabelPlan,
     Plan,
+    TensorPlan,
     legal_bounds,
     plan_column,
     plan_label,
     policy_of,
 )
 from pipeline.repair.statistics import Summary, merge, points_per_column, summarize
+from pipeline.repair.tensors import merge_tensors, plan_tensor, summarize_tensors
 
 __all__ = [
     "TOO_MANY_REPAIRS",
@@ -20,13 +22,17 @@ __all__ = [
     "Plan",
     "Repaired",
     "Summary",
+    "TensorPlan",
     "apply_plan",
     "decide",
     "legal_bounds",
     "merge",
+    "merge_tensors",
     "plan_column",
     "plan_label",
+    "plan_tensor",
     "points_per_column",
     "policy_of",
     "summarize",
+    "summarize_tensors",
 ]

@@ -82,11 +82,34 @@ class LabelPlan(_Part):
     variance: float | None = None
 
 
+class TensorPlan(_Part):
+    """What is known of one tensor feature; a broken tensor's row is always quarantined.
+
+    Attributes:
+        dtype: Of its values as read.
+        shape: The most frequent one among the valid train rows; rows of another are quarantined.
+        count: How many valid train tensors were learned from.
+        mean: Of all their values.
+        variance: The population's.
+        minimum: The smallest.
+        maximum: The largest.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    count: int
+    mean: float
+    variance: float
+    minimum: float
+    maximum: float
+
+
 class Plan(_Part):
     """The whole plan; the same whatever the number of workers."""
 
     columns: dict[str, ColumnPlan]
     label: LabelPlan
+    tensors: dict[str, TensorPlan] = {}
 
 
 def policy_of(column: ColumnSchema, settings: RepairSettings) -> tuple[PolicyName, Value | None]:

@@ -36,7 +36,8 @@ from pipeline.run.settle import (
     too_many_dropped,
 )
 from pipeline.run.setup import Setup, guess_partitions, list_inputs, prepare
-from pipeline.split import ShardGroup, plan_shards
+from pipeline.run.tensors import cap_shard_rows
+from pipeline.split import plan_shards
 from pipeline.tensorflow_import import require_tensorflow, silence_import
 from pipeline.whole import find_uncovered, not_covered
 
@@ -121,7 +122,7 @@ def run_job(
         try:
             counts = stages.require_rows(scans, settled)
             plan = fit_plan(setup, scans)
-            finished = stages.finish(scans, settled, plan, plan_shards(counts, job.shards.rows))
+            finished = stages.finish(scans, settled, plan, counts)
             manifest, ledger = stages.publish(scans, settled, plan, finished)
         except (NoRowsLeft, RepairError):
             stages.leave_accounts(scans, settled, finished)
@@ -176,13 +177,15 @@ class _Stages:
         scans: Sequence[Scanned],
         settled: Settled,
         plan: Plan,
-        groups: Sequence[ShardGroup],
+        counts: npt.NDArray[np.int64],
     ) -> list[Finished]:
+        spec = self._make_spec(plan)
+        groups = plan_shards(counts, cap_shard_rows(self.job.shards.rows, spec.features))
         task = partial(
             FinishTask,
             setup=self.setup,
             plan=plan,
-            spec=self._make_spec(plan),
+            spec=spec,
             spills=tuple(stem for scan in scans for stem in scan.spills),
             carried=tuple(dict.fromkeys(name for scan in scans for name in scan.carried)),
             settled=settled.file,

@@ -20,6 +20,7 @@ from pipeline.run.changes import Changes, list_changes
 from pipeline.run.rows import Rows, read_rows
 from pipeline.run.setup import Setup
 from pipeline.run.spilling import reasons_batch
+from pipeline.run.tensors import cast_tensor, pick_rows
 from pipeline.schema import ColumnSchema
 from pipeline.spill import write_bins
 from pipeline.split import ShardGroup
@@ -109,8 +110,8 @@ def finish_shards(task: FinishTask) -> Finished:
     pieces = np.array_split(kept, group.num_shards) if len(kept) else []
     for number, piece in enumerate(piece for piece in pieces if len(piece)):
         stem = task.staging / f"{group.split}-{task.index:05d}-{number:03d}"
-        table = _parquet_table(rows, columns, piece, task)
-        examples = {name: values[piece] for name, values in arrays.items()}
+        examples = {name: pick_rows(values, piece) for name, values in arrays.items()}
+        table = _parquet_table(rows, columns, examples, piece, task)
         examples["row_id"] = rows.row_ids[piece]
         shard = write_shard(stem, table, examples, setup.job.shards.formats, task.spec)
         result.shards.append(shard)
@@ -150,7 +151,11 @@ def _judge(
     findings = [f for f in judged if f.column not in ignored and not f.warns]
     arrays: dict[str, npt.NDArray[Any]] = {}
     for feature in spec.features:
-        if feature.indicates is None:
+        if feature.kind == "tensor":
+            dtype = setup.tensors[feature.name]
+            arrays[feature.name], found = cast_tensor(rows, feature, dtype, spec.training_dtype)
+            findings += found
+        elif feature.indicates is None:
             arrays[feature.name] = cast_feature(columns[feature.name], feature)
         else:
             arrays[feature.name] = _indicator(rows, feature.indicates, task)
@@ -158,6 +163,8 @@ def _judge(
     if spec.weight is not None:
         arrays[spec.weight] = columns[spec.weight].values.astype(np.float32)
     for name, values in arrays.items():
+        if name in setup.tensors:
+            continue
         finite = is_finite_in(values, spec.training_dtype)
         if not finite.all():
             findings.append(Finding(name, "overflow", np.flatnonzero(~finite)))
@@ -212,6 +219,7 @@ def _spill_late(
 def _parquet_table(
     rows: Rows,
     columns: Mapping[str, Column],
+    examples: Mapping[str, Any],
     piece: npt.NDArray[np.int64],
     task: FinishTask,
 ) -> pa.Table:
@@ -223,6 +231,9 @@ def _parquet_table(
         arrays[schema.name] = in_schema_type(columns[schema.name].take(piece), schema)
     spilled = rows.table.take(positions_array(piece))
     for name in task.carried:
+        if name in task.setup.tensors:
+            arrays[name] = examples[name]
+            continue
         found = f"x:{name}" in spilled.column_names
         arrays[name] = spilled.column(f"x:{name}") if found else pa.nulls(len(piece), pa.string())
     return pa.table(arrays)

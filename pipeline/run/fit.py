@@ -10,7 +10,16 @@ import numpy as np
 from pipeline.arrow import strings
 from pipeline.batch import VALUE_DTYPES, Column, Kind
 from pipeline.errors import RepairError
-from pipeline.repair import ColumnPlan, Plan, Summary, merge, plan_column, plan_label
+from pipeline.repair import (
+    ColumnPlan,
+    Plan,
+    Summary,
+    merge,
+    merge_tensors,
+    plan_column,
+    plan_label,
+    plan_tensor,
+)
 from pipeline.run.scan import Scanned
 from pipeline.run.setup import Setup
 from pipeline.validate import judge_columns
@@ -32,7 +41,15 @@ def fit_plan(setup: Setup, scans: Sequence[Scanned]) -> Plan:
         for name in setup.features
     }
     summary = _merged(scans, label, setup.points)
-    plan = Plan(columns=columns, label=plan_label(setup.schema[label], summary, setup.task))
+    tensors = {
+        name: plan_tensor(name, dtype, _merged_tensors(scans, name))
+        for name, dtype in setup.tensors.items()
+    }
+    plan = Plan(
+        columns=columns,
+        label=plan_label(setup.schema[label], summary, setup.task),
+        tensors=tensors,
+    )
     for name, column in plan.columns.items():
         _check_fill(setup, name, column)
     return plan
@@ -51,6 +68,13 @@ def list_near_unique(plan: Plan, scans: Sequence[Scanned], setup: Setup) -> list
 
 def _merged(scans: Sequence[Scanned], name: str, points: int) -> Summary:
     return merge([s.summaries[name] for s in scans if name in s.summaries], points)
+
+
+def _merged_tensors(scans: Sequence[Scanned], name: str) -> dict[str, Summary]:
+    merged: dict[str, Summary] = {}
+    for scan in scans:
+        merged = merge_tensors(merged, scan.tensors.get(name, {}))
+    return merged
 
 
 def _check_fill(setup: Setup, name: str, plan: ColumnPlan) -> None:

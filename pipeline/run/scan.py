@@ -16,10 +16,11 @@ from pipeline.errors import InputError
 from pipeline.ledger import Rule, RuleCounts
 from pipeline.load import Partition, keep_fault, read_partition
 from pipeline.manifest import SPLITS
-from pipeline.repair import Summary, decide, merge, summarize
+from pipeline.repair import Summary, decide, merge, merge_tensors, summarize
 from pipeline.run.mended import leave_out
 from pipeline.run.setup import RESERVED, Setup
 from pipeline.run.spilling import ReadTexts, spill_cells, spill_rejected, spill_rows
+from pipeline.run.tensors import judge_tensors, summarize_batch, tells_of
 from pipeline.split import Placement, place_rows
 from pipeline.validate import judge_columns, parse_columns
 from pipeline.whole import Seen, list_keys, list_seen, spill_keys, spill_orders
@@ -59,6 +60,7 @@ class Scanned:
         rejected: Rows that are quarantined.
         counts: `(splits, buckets)` spilled rows.
         summaries: Of the valid train cells, by column.
+        tensors: Of the valid train tensors, by column and shape.
         broken: Broken cells and rows, by column and rule.
         broken_rows: How many rows break anything.
         asked_rows: How many rows the checks on whole rows were asked of.
@@ -79,6 +81,7 @@ class Scanned:
     replaced: int = 0
     rejected: int = 0
     summaries: dict[str, Summary] = field(default_factory=dict)
+    tensors: dict[str, dict[str, Summary]] = field(default_factory=dict)
     broken: RuleCounts = field(default_factory=Counter)
     broken_rows: int = 0
     asked_rows: int = 0
@@ -192,6 +195,7 @@ def judge_batch(
         absent=absent,
     )
     asked = [f for f in (*parsed.findings, *findings) if f.column not in setup.unjudged]
+    asked += judge_tensors(batch, setup.tensors)
     group = setup.job.data.group
     if group is not None and group not in setup.schema.names:
         states = batch.columns[group].states
@@ -241,7 +245,7 @@ def _spill(result: Scanned, judged: Judged, texts: ReadTexts, setup: Setup, stem
     )
     rejected = decision.rejected
     result.rejected += int(rejected.sum()) + len(batch.malformed)
-    placement = place_rows(batch, setup.job.split, setup.job.data.group, buckets)
+    placement = place_rows(batch, setup.job.split, setup.job.data.group, buckets, setup.placeless)
     result.groups = np.union1d(result.groups, placement.groups)[:MAX_GROUPS]
     _summarize(result, batch, judged.findings, placement, setup)
     result.counts += spill_rows(stem, batch, placement, np.flatnonzero(~rejected), buckets)
@@ -310,6 +314,13 @@ def _summarize(
         summary = summarize(column, np.flatnonzero(valid), counted, setup.points)
         known = result.summaries.get(name)
         result.summaries[name] = merge([known, summary], setup.points) if known else summary
+    for name in setup.tensors:
+        valid = in_train.copy()
+        for finding in findings:
+            if finding.column is not None and tells_of(finding.column, name):
+                valid[finding.positions] = False
+        learned = result.tensors.get(name, {})
+        result.tensors[name] = merge_tensors(learned, summarize_batch(batch, name, valid))
 
 
 def merge_examples(scans: Sequence[Scanned]) -> dict[Rule, list[Example]]:

@@ -22,6 +22,7 @@ from pipeline.load import (
 from pipeline.reference import resolve_reference
 from pipeline.repair import points_per_column, policy_of
 from pipeline.run.mended import Replaced, find_replaced
+from pipeline.run.tensors import list_tensors
 from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.split import count_buckets
 from pipeline.validate import bind_schema, compile_schema
@@ -49,6 +50,8 @@ class Setup:
         points: How many quantile points a column's summary may hold.
         source_names: The raw files' names, by file number.
         replaced: The rows of raw files that stand, mended, in another.
+        tensors: The tensor features and the dtype of their values.
+        placeless: Columns that do not make two rows differ when they are split.
     """
 
     job: Job
@@ -63,6 +66,8 @@ class Setup:
     points: int
     source_names: tuple[str, ...]
     replaced: Replaced
+    tensors: Mapping[str, str]
+    placeless: frozenset[str]
 
     def load_pandera_schema(self) -> Any:
         """Return the schema object itself, for the checks that only pandera decides."""
@@ -106,10 +111,12 @@ def prepare(
     known = {*whole.names, *job.data.ignore, job.data.group or ""}
     sources, partitions = _look_into(job, sources, schema, known)
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
+    tensors = list_tensors(sources, job.data.ignore)
+    special |= {name for source in sources for name in source.derived}
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
     )
-    if not features:
+    if not features and not tensors:
         raise SettingsError(
             "no feature is left: every column of the schema is label, group, weight or ignored.",
             fix="name the feature columns in the schema.",
@@ -130,6 +137,11 @@ def prepare(
         points=points_per_column(len(features) + 1),
         source_names=tuple(source.name for source in sources),
         replaced=_find_replaced(job, partitions),
+        tensors=tensors,
+        # Equal images differ by where they lie, and their bytes are told by their digest.
+        placeless=frozenset(
+            name for source in sources if source.tensors for name in (*dict(source.tensors), "path")
+        ),
     )
     return setup, sources, partitions
 
