@@ -39,6 +39,23 @@ class CsvSettings(Settings):
         return self
 
 
+class ImageSettings(Settings):
+    """How image files are decoded. Arrays in .npy, .npz and IDX files need none of it."""
+
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="Height and width that every image is resized to. "
+        "Without it each image keeps its own, and all have to be alike to be a feature.",
+        examples=[[28, 28]],
+    )
+    channels: Literal[1, 3] | None = Field(
+        default=None,
+        description="1 turns every image to grey, 3 to red, green and blue. "
+        "Without it grey images have one channel and all others three.",
+        examples=[1],
+    )
+
+
 class DataSettings(Settings):
     """[data]: what to read and what it means."""
 
@@ -50,6 +67,7 @@ class DataSettings(Settings):
     ignore: tuple[str, ...] = ()
     missing: tuple[str, ...] | dict[str, tuple[str, ...]] = DEFAULT_MISSING
     csv: CsvSettings = CsvSettings()
+    images: ImageSettings = ImageSettings()
     on_bad_file: Literal["fail", "quarantine"] = "fail"
     # Sixteen MiB keeps a worker's peak under 200 MiB and gives two cores enough to share.
     partition_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20

@@ -1,4 +1,4 @@
-"""Raw files to batches: CSV, Parquet and JSON Lines, each row with its id and its line."""
+"""Raw files to batches: tables, arrays and images, each row with its id and its place."""
 
 from pipeline.load.batches import read_partition, read_records
 from pipeline.load.cells import parse_texts

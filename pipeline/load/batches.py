@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.arrow import to_arrow
 from pipeline.batch import Batch
-from pipeline.load import json_lines, parquet
+from pipeline.load import arrays, images, json_lines, parquet
 from pipeline.load.blocks import read_blocks
 from pipeline.load.csv import CsvReader
 from pipeline.load.partitions import Partition
@@ -22,8 +22,15 @@ def read_partition(partition: Partition, reading: Reading) -> Iterator[Batch]:
 
     Raises:
         InputError: The file cannot be read.
+        UsageError: It is a folder of images, and Pillow is not installed.
     """
     source = partition.source
+    if source.format == "images":
+        yield from images.read_batches(source, partition.files, partition.first_record, reading)
+        return
+    if source.format in ("npy", "npz", "idx"):
+        yield from arrays.read_batches(source, partition.start, partition.stop or 0, reading)
+        return
     if source.format == "parquet":
         groups = range(partition.start, partition.stop or 0)
         first, stop = partition.first_record, partition.stop_record

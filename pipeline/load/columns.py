@@ -11,7 +11,7 @@ from typing import Literal
 from pipeline.errors import InputError, list_some, suggest
 from pipeline.schema import Schema
 
-NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")
+NESTED = ("list", "large_list", "fixed_size_list", "struct", "map", "tensor")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Table:
         columns: Its columns, in its order; none occurs twice.
         repeated: Column to the names that its further copies were given.
         types: Column to Arrow type, as text, where the columns are typed.
+        worked_out: Columns that a strict schema need not name.
         form: What it is; only a file has a job, whose settings may be changed.
         advice: How to mend a header that does not look like one; else empty.
     """
@@ -31,6 +32,7 @@ class Table:
     columns: tuple[str, ...]
     repeated: tuple[tuple[str, tuple[str, ...]], ...] = ()
     types: tuple[tuple[str, str], ...] = ()
+    worked_out: frozenset[str] = frozenset()
     form: Literal["file", "DataFrame"] = "file"
     advice: str = ""
 
@@ -53,7 +55,7 @@ def check_columns(table: Table, schema: Schema, also_known: Collection[str] = ()
     _check_present(table, schema)
     _check_repeated(table, known)
     if schema.strict:
-        _check_strict(table, known)
+        _check_strict(table, known | table.worked_out)
     if schema.ordered:
         _check_order(table, schema)
     _check_types(table, schema)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.load import arrays, image_folder
 from pipeline.load.blocks import read_blocks
 from pipeline.load.parquet import group_rows
 from pipeline.load.records import Offsets
@@ -23,11 +24,12 @@ class Partition:
     Attributes:
         index: Its place among all partitions.
         source: The file.
-        start: Its first byte of UTF-8 text, or its first row group.
-        stop: After its last byte or row group; None for the end of the file.
+        start: Its first byte of UTF-8 text, row group, row of arrays, or image.
+        stop: After its last; None for the end of the file.
         first_record: The number of its first record.
-        first_row: The line (or row, in Parquet) of its first record.
+        first_row: The line (or row, where there are no lines) of its first record.
         stop_record: No record of it has this number or a higher one.
+        files: The images, if it is one of a folder of them.
     """
 
     index: int
@@ -37,6 +39,7 @@ class Partition:
     first_record: int
     first_row: int
     stop_record: int = MAX_RECORDS
+    files: tuple[str, ...] = ()
 
     @property
     def row_ids(self) -> tuple[int, int]:
@@ -49,7 +52,8 @@ def plan_partitions(sources: Sequence[Source], partition_bytes: int) -> tuple[Pa
     """Cut every file into partitions of about `partition_bytes`.
 
     Text is cut where a record ends, with quotes taken into account; text that has to be unpacked
-    or decoded is one partition, read as a stream; Parquet is cut between row groups.
+    or decoded is one partition, read as a stream, and so are packed arrays; Parquet is cut
+    between row groups, other arrays between rows, and folders between images.
 
     Raises:
         InputError: A file cannot be read.
@@ -65,6 +69,14 @@ def _cut(source: Source, partition_bytes: int) -> Iterator[Partition]:
     if source.format == "parquet":
         for start, stop, first, last in group_rows(source.location, partition_bytes):
             yield Partition(0, source, start, stop, first, first + 1, last)
+    elif source.format == "images":
+        bare = replace(source, files=())
+        for start, stop in image_folder.cut_files(source.location, source.files, partition_bytes):
+            files = source.files[start:stop]
+            yield Partition(0, bare, start, stop, start, start + 1, stop, files)
+    elif source.format in ("npy", "npz", "idx"):
+        for start, stop in arrays.cut_rows(source, partition_bytes):
+            yield Partition(0, source, start, stop, start, start + 1, stop)
     elif source.location.is_streamed or source.size <= partition_bytes:
         yield Partition(0, source, source.data_start, None, 0, source.first_row)
     else:

@@ -1,21 +1,22 @@
-"""One raw file, as the whole job knows it."""
+"""One raw file, or one folder of images, as the whole job knows it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.batch import PLACE_COLUMNS, QUARANTINE_COLUMNS
-from pipeline.job import CsvSettings
+from pipeline.job import CsvSettings, ImageSettings
 from pipeline.load.columns import Table, advise_on_header
 from pipeline.load.opening import Location
+from pipeline.load.tensors import list_derived
 
-Format = Literal["csv", "parquet", "jsonl", "unknown"]
+Format = Literal["csv", "parquet", "jsonl", "npy", "npz", "idx", "images", "unknown"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One raw file.
+    """One raw file, or one folder of images.
 
     Attributes:
         index: Its place in sorted order, the upper part of its rows' ids.
@@ -26,11 +27,19 @@ class Source:
         csv: How it is written, if it is delimited text.
         data_start: Where the records begin in its UTF-8 text.
         first_row: The line of the first record.
-        types: Column to Arrow type, as text; only of Parquet.
+        types: Column to Arrow type, as text, or "tensor<uint8>"; not of text formats.
         as_text: Columns that are carried as text, since the files' types conflict.
         content_hash: Of its bytes, in hexadecimal.
         modified: Seconds since 1970, or None where that is unknown.
         repeated: Column to the names that its further copies in the header were given.
+        images: How images are decoded.
+        files: The images of a folder, below it and in order; partitions hold their own instead.
+        companion: Where the labels of images in IDX are, or None.
+        tensors: Column to dtype of the tensors; each is carried as binary, `(rows,)`: the row's
+            values, little-endian and C-ordered.
+        shapes: Column to shape of one row, of the tensors whose shape the file settles.
+        plain_bytes: About how many bytes its values are once unpacked or decoded, of arrays and
+            images; 0 of text and Parquet.
         fault: Why it cannot be read, where such files are set aside; else empty.
     """
 
@@ -48,6 +57,12 @@ class Source:
     modified: float | None = None
     repeated: tuple[tuple[str, tuple[str, ...]], ...] = ()
     fault: str = ""
+    images: ImageSettings = field(default_factory=ImageSettings)
+    files: tuple[str, ...] = ()
+    companion: Location | None = None
+    tensors: tuple[tuple[str, str], ...] = ()
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    plain_bytes: int = 0
 
     @property
     def is_mended_quarantine(self) -> bool:
@@ -62,6 +77,18 @@ class Source:
         return tuple(name for name in self.columns if name not in QUARANTINE_COLUMNS)
 
     @property
+    def worked_out(self) -> frozenset[str]:
+        """Return the columns that no schema has to name: tensors, and what is derived of them."""
+        if self.format == "images":
+            return frozenset(self.columns) - {"label"}
+        shapes = dict(self.shapes)
+        return frozenset(
+            column
+            for name, _ in self.tensors
+            for column in (name, *list_derived(name, shapes[name]))
+        )
+
+    @property
     def table(self) -> Table:
         """Return what a schema is compared with."""
         return Table(
@@ -69,6 +96,7 @@ class Source:
             columns=self.raw_columns,
             repeated=self.repeated,
             types=self.types,
+            worked_out=self.worked_out,
             advice=advise_on_header(self.columns) if self.format == "csv" else "",
         )
 

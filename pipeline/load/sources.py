@@ -10,9 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pipeline.errors import InputError
-from pipeline.job import CsvSettings
+from pipeline.job import CsvSettings, ImageSettings
+from pipeline.load import idx, image_folder
+from pipeline.load.arrays import add_arrays
 from pipeline.load.faults import keep_fault
 from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
+from pipeline.load.images import add_images, require_pillow
 from pipeline.load.json_lines import read_keys
 from pipeline.load.opening import Location, find_encoding, hash_content
 from pipeline.load.parquet import read_types
@@ -26,6 +29,8 @@ FORMATS: dict[str, Format] = {
     ".pq": "parquet",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".npy": "npy",
+    ".npz": "npz",
 }
 
 
@@ -34,49 +39,85 @@ def list_sources(
     folder: Path | str,
     csv_settings: CsvSettings,
     on_bad_file: Literal["fail", "quarantine"] = "fail",
+    image_settings: ImageSettings | None = None,
 ) -> tuple[Source, ...]:
     """List raw files and read their headers.
 
     Args:
-        patterns: Paths and globs relative to `folder`, and fsspec URLs.
+        patterns: Paths and globs relative to `folder`, and fsspec URLs. A folder, or a glob of
+            image files, is one source.
         folder: Where the job file lies.
         csv_settings: How delimited text is written; `.tsv` has tabs unless a delimiter is given.
+        image_settings: How image files are decoded.
         on_bad_file: "quarantine" to mark a file that cannot be read by its `fault`.
 
     Raises:
         SettingsError: No table can be written as `csv_settings` says.
         InputError: Nothing matches, a format is unknown, or a file is empty or unreadable.
+        UsageError: There are image files, and Pillow is not installed.
     """
     check_settings(csv_settings)
-    found: dict[str, str] = {}
-    for pattern in patterns:
-        found.update(_expand(pattern, Path(folder).resolve()))
+    folder = Path(folder).resolve()
+    matched = _expand_all(patterns, folder)
+    if any(matched.values()):
+        require_pillow()
+    found = {_name(url, folder): url for url in matched}
     if not found:
         raise InputError("data.raw names no file.", fix='give data.raw, such as ["raw/*.csv"].')
     sources = []
     for index, name in enumerate(sorted(found)):
         source = Source(index, Location(name, found[name]), 0, "unknown", (), csv_settings)
+        source = replace(
+            source, images=image_settings or ImageSettings(), files=matched[found[name]]
+        )
         with keep_fault(on_bad_file) as faults:  # of a bad file, as much as can be told
             source = _add_status(source)
             source = _add_format(source)
             source = _add_columns(source)
         sources.append(replace(source, fault="".join(faults)))
     conflicts = _conflicting(sources)
+    _check_tensors(sources, conflicts)
     return tuple(replace(s, as_text=conflicts & set(s.columns)) for s in sources)
 
 
-def _expand(pattern: str, folder: Path) -> dict[str, str]:
-    """Return names to paths or URLs."""
+def _name(url: str, folder: Path) -> str:
+    return url if "://" in url else Path(os.path.relpath(url, folder)).as_posix()
+
+
+def _expand_all(patterns: Sequence[str], folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the paths and URLs of the sources; those of image folders to their images."""
+    found: dict[str, tuple[str, ...]] = {}
+    images: list[tuple[str, str]] = []
+    for pattern in patterns:
+        paths, of_pattern = _expand(pattern, folder)
+        found |= dict.fromkeys(paths, ())
+        images += of_pattern
+    companions = {name for path in found if idx.is_idx(path) for name in idx.name_companions(path)}
+    plain = {path: files for path, files in found.items() if path not in companions}
+    return plain | image_folder.group_images(images)
+
+
+def _expand(pattern: str, folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return paths or URLs of files, and images each with the folder above all of them."""
+    found: list[str] = []
+    images: list[tuple[str, str]] = []
     if "://" in pattern:
-        found = {url: url for url in _expand_url(pattern)}
+        found += _expand_url(pattern)
     else:
         exact = os.path.exists(folder / pattern)  # a name may hold glob's own characters
         matches = [pattern] if exact else glob.glob(pattern, root_dir=folder, recursive=True)
-        paths = [os.path.normpath(folder / match) for match in matches]
-        files = [path for path in paths if exact or not os.path.isdir(path)]
-        found = {Path(os.path.relpath(path, folder)).as_posix(): path for path in files}
-    if found:
-        return found
+        above = image_folder.common_folder(pattern, folder)
+        for path in (os.path.normpath(folder / match) for match in matches):
+            if not os.path.isdir(path):
+                top = os.path.dirname(path) if exact else above
+                images += [(top, path)] if image_folder.is_image(path) else []
+                found += [] if image_folder.is_image(path) else [path]
+            elif exact or pattern.endswith("/"):
+                inside = image_folder.find_images(path)
+                images += [(path if exact else above, image) for image in inside]
+                found += [path] if exact and not inside else []
+    if found or images:
+        return found, images
     raise InputError(
         f"data.raw: nothing matches {pattern!r} in {folder}.",
         fix="correct the pattern; it is relative to that folder.",
@@ -110,6 +151,9 @@ def _expand_url(pattern: str) -> list[str]:
 def _add_status(source: Source) -> Source:
     """Add size and modification time."""
     name, url = source.name, source.location.url
+    if source.files:
+        size, latest = image_folder.look_at(source.location, source.files)
+        return replace(source, size=size, modified=latest)
     try:
         if "://" in url:
             import fsspec
@@ -122,7 +166,7 @@ def _add_status(source: Source) -> Source:
             if os.path.isdir(url):
                 raise InputError(
                     f"{name} is a folder.",
-                    fix=f"name the files in it, such as {name}/*.csv.",
+                    fix=f"name the files in it, such as {name}/*.csv, or put images into it.",
                     file=name,
                 )
     except OSError as error:
@@ -135,18 +179,22 @@ def _add_status(source: Source) -> Source:
 
 
 def _add_format(source: Source) -> Source:
-    """Add what the name says: the format, gzip, and the tabs of `.tsv`."""
+    """Add what the name says: the format, gzip, the tabs of `.tsv`, and the labels' file."""
     name, csv = source.name, source.csv
+    if source.files:
+        return replace(source, format="images")
+    if idx.is_idx(name):
+        return _add_companion(source)
     path = name.partition("?")[0] if "://" in source.location.url else name
     suffixes = PurePosixPath(path.lower()).suffixes
     packed = suffixes[-1:] == [".gz"]
     suffix = suffixes[-2 if packed else -1] if len(suffixes) > packed else ""
     format_ = FORMATS.get(suffix)
-    if format_ is None or (packed and format_ == "parquet"):
+    if format_ is None or (packed and format_ not in ("csv", "jsonl")):
         known = ", ".join(FORMATS)
         raise InputError(
             f"{name}: a file of an unknown format.",
-            expected=f"one of {known}; text also with .gz",
+            expected=f"one of {known}; text also with .gz; images; or IDX images with labels",
             got=repr("".join(suffixes[-2:]) or name),
             fix="narrow the pattern in data.raw, or convert the file.",
             file=name,
@@ -156,9 +204,23 @@ def _add_format(source: Source) -> Source:
     return replace(source, location=replace(source.location, gzip=packed), format=format_, csv=csv)
 
 
+def _add_companion(source: Source) -> Source:
+    """Add the labels of images in IDX."""
+    location = source.location
+    for name in idx.name_companions(location.url):
+        if "://" in name or os.path.exists(name):
+            shown = os.path.join(os.path.dirname(source.name), os.path.basename(name))
+            companion = Location(shown, name, gzip=name.endswith(".gz"))
+            location = replace(location, gzip=location.url.endswith(".gz"))
+            return replace(source, location=location, format="idx", companion=companion)
+    raise idx.missing_companion(source.name)
+
+
 def _add_columns(source: Source) -> Source:
     """Add what stands in the file: its header, its encoding and its hash."""
     location = source.location
+    if source.format == "images":
+        return add_images(source)
     if source.size == 0:
         raise InputError(
             f"{source.name} is empty.", fix="remove it from data.raw.", file=source.name
@@ -169,6 +231,9 @@ def _add_columns(source: Source) -> Source:
         source = replace(source, columns=columns, repeated=list_repeated(names))
         source = replace(source, types=tuple(zip(columns, types, strict=True)))
         return replace(source, content_hash=hash_content(location))
+    if source.format in ("npy", "npz", "idx"):
+        hashes = [hash_content(part) for part in (location, source.companion) if part is not None]
+        return replace(add_arrays(source), content_hash="-".join(hashes))
     declared = source.csv.encoding if source.format == "csv" else "utf-8"
     encoding, mark = find_encoding(location, declared)
     location = replace(location, encoding=encoding, start=mark)
@@ -190,3 +255,24 @@ def _conflicting(sources: Sequence[Source]) -> frozenset[str]:
         for column in source.columns:
             kinds.setdefault(column, set()).add(types.get(column, "string"))
     return frozenset(column for column, found in kinds.items() if len(found) > 1)
+
+
+def _check_tensors(sources: Sequence[Source], conflicts: frozenset[str]) -> None:
+    """Refuse a column that is a tensor of two dtypes, or a tensor in one file alone."""
+    for source in sources:
+        for column, dtype in source.tensors:
+            if column in conflicts:
+                others = [s for s in sources if column in s.columns and s is not source]
+                got = next(
+                    f"{dict(s.tensors).get(column)} in {s.name}"
+                    for s in others
+                    if dict(s.tensors).get(column) != dtype
+                )
+                raise InputError(
+                    f"{source.name}: {column!r} is a tensor of {dtype}, and not in every file.",
+                    expected=f"{dtype} in all",
+                    got=got,
+                    fix="write it with one dtype, or rename it.",
+                    file=source.name,
+                    column=column,
+                )

@@ -1,0 +1,383 @@
+"""Folders of images: which files they are, how they are decoded, and what a broken one costs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from pipeline.errors import InputError, UsageError
+from pipeline.job import ImageSettings
+from pipeline.load import (
+    Reading,
+    Source,
+    check_columns,
+    list_sources,
+    plan_partitions,
+    read_partition,
+    read_records,
+)
+from pipeline.schema import ColumnSchema, Schema
+from tests.conftest import find_dataset
+from tests.reading import COMMA, WHOLE, Rows, make_reading, read_source
+
+Pixels = npt.NDArray[Any]
+
+
+def make_pixels(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def save(path: Path, pixels: Pixels, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def find_folder(folder: Path, *patterns: str, **settings: Any) -> Source:
+    (source,) = list_sources(patterns, folder, COMMA, image_settings=ImageSettings(**settings))
+    return source
+
+
+def read_folder(folder: Path, pattern: str = "g", **settings: Any) -> Rows:
+    return read_source(find_folder(folder, pattern, **settings), make_reading({}))
+
+
+def list_pixels(rows: Rows) -> list[Pixels]:
+    axes = ("image_height", "image_width", "image_channels")
+    shapes = zip(*(rows.carried[axis] for axis in axes), strict=True)
+    return [
+        np.frombuffer(data, np.uint8).reshape(shape)
+        for data, shape in zip(rows.carried["image"], shapes, strict=True)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with two classes of three grey images."""
+    for place, name in enumerate(["b/2", "a/1", "b/1", "a/0", "a/10", "b/0"]):
+        save(tmp_path / "g" / f"{name}.png", make_pixels(2, 3, 1, seed=place))
+    return tmp_path
+
+
+def test_an_image_is_a_row_and_its_folder_the_class(folder: Path) -> None:
+    rows = read_folder(folder)
+    paths = ["a/0.png", "a/1.png", "a/10.png", "b/0.png", "b/1.png", "b/2.png"]
+    assert rows.carried["path"] == paths
+    assert rows.carried["label"] == ["a", "a", "a", "b", "b", "b"]
+    assert (rows.ids, rows.lines) == ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
+    for path, pixels in zip(paths, list_pixels(rows), strict=True):
+        expected = np.asarray(Image.open(folder / "g" / path))[:, :, None]
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("pattern", ["g", "g/", "g/*/", "g/*/*.png", "g/**/*.png", "./g/[ab]/*"])
+def test_a_folder_and_its_globs_are_the_same_source(folder: Path, pattern: str) -> None:
+    source, plain = find_folder(folder, pattern), find_folder(folder, "g")
+    assert (source.name, source.format, source.index) == ("g", "images", 0)
+    assert source == plain
+
+
+def test_images_that_several_patterns_match_are_read_once(folder: Path) -> None:
+    source = find_folder(folder, "g/b/", "g/a/*.png", "g", "g/a/0.png")
+    assert (source.name, len(source.files)) == ("g", 6)
+
+
+def test_a_glob_takes_what_it_matches_alone(folder: Path) -> None:
+    (folder / "g" / "a" / "notes.txt").write_text("x\n")
+    assert find_folder(folder, "g/*/0.png").files == ("a/0.png", "b/0.png")
+    assert find_folder(folder, "g/a/1.png").files == ("1.png",)
+    assert find_folder(folder, "g/a/").files == ("0.png", "1.png", "10.png")
+
+
+def test_hidden_files_and_links_that_lead_back_are_left_out(folder: Path) -> None:
+    (folder / "g" / "a" / "._0.png").write_bytes(b"resource fork")
+    (folder / "g" / "a" / "up").symlink_to(folder / "g")
+    (folder / "outside").mkdir()
+    save(folder / "outside" / "0.png", make_pixels(2, 3, 1))
+    (folder / "g" / "c").symlink_to(folder / "outside")
+    files = find_folder(folder, "g").files
+    assert files == (*find_folder(folder, "g/[ab]/*.png").files, "c/0.png")
+
+
+def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    with pytest.raises(InputError, match="g is a folder"):
+        list_sources(["g"], tmp_path, COMMA)
+    with pytest.raises(InputError, match="nothing matches"):
+        list_sources(["*/"], tmp_path, COMMA)
+
+
+def test_the_hash_tells_a_changed_byte_and_another_name(folder: Path) -> None:
+    first = find_folder(folder, "g").content_hash
+    renamed = folder / "g" / "a" / "00.png"
+    (folder / "g" / "a" / "0.png").rename(renamed)
+    second = find_folder(folder, "g").content_hash
+    renamed.write_bytes(renamed.read_bytes() + b"x")
+    assert len({first, second, find_folder(folder, "g").content_hash}) == 3
+
+
+def test_derived_columns_are_those_of_numpy(tmp_path: Path) -> None:
+    shapes = [(4, 5, 3), (1, 1, 3), (4, 5, 1), (4, 5, 3), (7, 2, 1)]
+    images = [make_pixels(*shape, seed=seed) for seed, shape in enumerate(shapes)]
+    for place, pixels in enumerate(images):
+        save(tmp_path / "g" / f"{place}.png", pixels)
+    carried = read_folder(tmp_path).carried
+    assert carried["image"] == [pixels.tobytes() for pixels in images]
+    sizes = [carried[f"image_{axis}"] for axis in ("height", "width", "channels")]
+    assert list(zip(*sizes, strict=True)) == shapes
+    for name in ("min", "max", "mean", "std"):
+        expected = [float(getattr(np, name)(pixels)) for pixels in images]
+        assert carried[f"image_{name}"] == pytest.approx(expected, rel=1e-12), name
+    assert carried["image_nonfinite"] == [0] * 5
+    assert carried["image_decodes"] == [True] * 5
+
+
+def test_equal_pixels_alone_have_equal_digests(tmp_path: Path) -> None:
+    pixels = make_pixels(2, 6, 1)
+    for name, image in {"a": pixels, "b": pixels, "c": pixels.reshape(3, 4)}.items():
+        save(tmp_path / "g" / f"{name}.png", image)
+    save(tmp_path / "g" / "d.bmp", pixels)
+    save(tmp_path / "g" / "e.png", pixels ^ (np.arange(12).reshape(2, 6) == 11))
+    a, b, c, d, e = read_folder(tmp_path).carried["image_digest"]
+    assert a == b == d
+    assert len({a, c, e}) == 3
+    assert len(bytes.fromhex(a)) == 16
+
+
+def spoil(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :]
+
+
+def png(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def tiff(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF")
+    return file.getvalue()
+
+
+def bomb(side: int) -> bytes:
+    """Return a few bytes of PNG whose header claims a square of this side."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(bytes(100)),
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+
+
+BROKEN = {
+    "empty": (b"", "an empty file"),
+    "text": (b"no image at all", "no image of a known format"),
+    "truncated": (png(make_pixels(40, 40))[:-900], "truncated"),
+    "flipped": (spoil(png(make_pixels(40, 40)), 60), "broken"),
+    "bomb": (bomb(100_000), "more than 89,478,485 pixels"),
+    "smaller bomb": (bomb(9_500), "more than 89,478,485 pixels"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image of a known"),
+    "floats": (tiff(np.ones((2, 3), np.float32)), "no 8-bit equal"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_image_costs_its_own_row_and_names_its_file(folder: Path, kind: str) -> None:
+    data, fault = BROKEN[kind]
+    (folder / "g" / "b" / "00.png").write_bytes(data)
+    rows = read_folder(folder)
+    (bad,) = rows.malformed
+    assert (bad.row_id, bad.row, bad.data) == (4, 5, b"b/00.png")
+    assert bad.detail.startswith("b/00.png: ")
+    assert fault in bad.detail
+    assert rows.ids == [0, 1, 2, 3, 5, 6]
+
+
+def test_a_folder_of_broken_images_is_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    for place in range(3):
+        (tmp_path / "g" / f"{place}.png").write_bytes(b"x")
+    source = find_folder(tmp_path, "g")
+    rows = read_source(source, make_reading({"image_std": "float"}, batch_rows=1))
+    assert [bad.row for bad in rows.malformed] == [1, 2, 3]
+    assert rows.columns == {"image_std": []}
+
+
+DEEP = np.array([[0, 255, 256], [32_768, 65_279, 65_535]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (Image.fromarray(DEEP), "a.png", [[0, 0, 1], [128, 254, 255]]),
+        (Image.fromarray(DEEP), "a.tif", [[0, 0, 1], [128, 254, 255]]),
+        (Image.fromarray(DEEP > 255), "a.png", [[0, 0, 255], [255, 255, 255]]),
+        (Image.new("LA", (1, 1), (5, 0)), "a.png", [[5]]),
+        (Image.new("RGBA", (1, 1), (5, 6, 7, 0)), "a.png", [[[5, 6, 7]]]),
+        (Image.new("RGB", (1, 1), (5, 6, 7)).quantize(2), "a.png", [[[5, 6, 7]]]),
+        (Image.new("RGB", (1, 1), (5, 6, 7)).quantize(2), "a.gif", [[[5, 6, 7]]]),
+        (Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "a.jpg", [[[255, 0, 0]] * 8] * 8),
+        (Image.new("RGB", (1, 1), (5, 6, 7)), "a.BMP", [[[5, 6, 7]]]),
+        (Image.new("L", (1, 1), 9), "a.pgm", [[9]]),
+    ],
+)
+def test_every_kind_of_pixel_becomes_grey_or_rgb_of_eight_bits(
+    tmp_path: Path, image: Image.Image, name: str, expected: list[Any]
+) -> None:
+    (tmp_path / "g").mkdir()
+    image.save(tmp_path / "g" / name)
+    (pixels,) = list_pixels(read_folder(tmp_path))
+    np.testing.assert_allclose(np.squeeze(pixels), np.squeeze(np.array(expected)), atol=1)
+    assert pixels.shape[2] == (3 if np.ndim(expected) == 3 else 1)
+
+
+def test_sixteen_bits_of_a_pgm_become_their_upper_eight(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    data = b"P5 3 2 65535\n" + DEEP.astype(">u2").tobytes()
+    (tmp_path / "g" / "a.pgm").write_bytes(data)
+    (pixels,) = list_pixels(read_folder(tmp_path))
+    np.testing.assert_array_equal(pixels[:, :, 0], DEEP >> 8)
+
+
+def test_of_an_animation_the_first_picture_counts(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(np.full((2, 2), grey, np.uint8)) for grey in (7, 200))
+    (tmp_path / "g").mkdir()
+    first.save(tmp_path / "g" / "a.gif", save_all=True, append_images=[second])
+    (pixels,) = list_pixels(read_folder(tmp_path))
+    assert set(pixels.ravel().tolist()) == {7}
+
+
+def test_the_content_decides_the_format_and_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "a.jpg").write_bytes(png(make_pixels(3, 2)))
+    assert [p.shape for p in list_pixels(read_folder(tmp_path))] == [(3, 2, 3)]
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_size_and_channels_are_settings(tmp_path: Path, channels: int, mode: str) -> None:
+    save(tmp_path / "g" / "a.png", make_pixels(9, 5))
+    save(tmp_path / "g" / "b.png", make_pixels(4, 4, 1))
+    source = find_folder(tmp_path, "g", size=(6, 3), channels=channels)
+    assert source.shapes == (("image", (6, 3, channels)),)
+    for name, pixels in zip("ab", list_pixels(read_source(source, make_reading({}))), strict=True):
+        image = Image.open(tmp_path / "g" / f"{name}.png").convert(mode)
+        expected = np.asarray(image.resize((3, 6), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(pixels, expected.reshape(6, 3, channels))
+
+
+@pytest.mark.parametrize("settings", [{"size": (0, 3)}, {"size": (3,)}, {"channels": 2}])
+def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="ImageSettings"):
+        ImageSettings(**settings)
+
+
+def test_partitions_hold_their_own_files_and_cover_all(folder: Path) -> None:
+    source = find_folder(folder, "g")
+    parts = plan_partitions([source], 9_000)  # a file counts as 4,096 bytes at least
+    assert [part.files for part in parts] == [source.files[i : i + 2] for i in (0, 2, 4)]
+    assert [(p.first_record, p.stop_record, p.first_row) for p in parts] == [
+        (0, 2, 1),
+        (2, 4, 3),
+        (4, 6, 5),
+    ]
+    assert {part.source.files for part in parts} == {()}
+    whole = read_source(source, make_reading({}))
+    assert read_source(source, make_reading({}), 9_000) == whole
+
+
+def test_the_size_of_the_pixels_is_guessed_from_headers(tmp_path: Path) -> None:
+    for place in range(200):
+        save(tmp_path / "g" / f"{place:03d}.png", np.zeros((30, 20, 3), np.uint8))
+    (tmp_path / "g" / "000.png").write_bytes(b"x")
+    assert find_folder(tmp_path, "g").plain_bytes == 200 * 30 * 20 * 3
+    assert find_folder(tmp_path, "g", size=(4, 5), channels=1).plain_bytes == 200 * 20
+
+
+def test_batches_are_cut_by_the_bytes_of_pixels(tmp_path: Path) -> None:
+    for place in range(5):
+        save(tmp_path / "g" / f"{place}.png", np.full((1500, 1000, 3), place, np.uint8))
+    (part,) = plan_partitions([find_folder(tmp_path, "g")], WHOLE)
+    batches = list(read_partition(part, make_reading({})))
+    assert [len(batch) for batch in batches] == [1, 1, 1, 1, 1]
+    assert [batch.row_ids[0] for batch in batches] == [0, 1, 2, 3, 4]
+
+
+def test_rows_are_read_again_by_their_ids(folder: Path) -> None:
+    (folder / "g" / "a" / "00.png").write_bytes(b"x")
+    (part,) = plan_partitions([find_folder(folder, "g")], WHOLE)
+    found = read_records(part, np.array([2, 6]), make_reading({}))
+    assert found["path"].to_pylist() == ["a/1.png", "b/2.png"]
+    assert found["_row"].to_pylist() == [3, 7]
+    assert found["image"].to_pylist() == ["2x3x1 uint8"] * 2
+
+
+def test_the_schema_s_columns_are_read_and_the_tensor_is_carried_whatever_it_says(
+    folder: Path,
+) -> None:
+    columns = (ColumnSchema("label", "string", ""), ColumnSchema("image_mean", "float", ""))
+    schema = Schema("filter", columns, strict=True, filters=True)
+    source = find_folder(folder, "g")
+    check_columns(source.table, schema)
+    (part,) = plan_partitions([source], WHOLE)
+    (batch,) = read_partition(part, Reading(schema, filters=True))
+    assert batch.carried.column_names == ["image"]
+    assert list(batch.columns) == ["label", "image_mean"]
+    assert batch.columns["label"].values.to_pylist() == ["a", "a", "a", "b", "b", "b"]
+
+
+def test_a_schema_cannot_name_the_tensor_itself(folder: Path) -> None:
+    schema = Schema("s", (ColumnSchema("image", "float", ""),))
+    with pytest.raises(InputError, match="tensor<uint8>"):
+        check_columns(find_folder(folder, "g").table, schema)
+
+
+def test_a_file_that_goes_away_is_an_error_and_no_row(folder: Path) -> None:
+    parts = plan_partitions([find_folder(folder, "g")], WHOLE)
+    (folder / "g" / "a" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"a/1\.png is there no more"):
+        list(read_partition(parts[0], make_reading({})))
+
+
+def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(UsageError, match="Pillow") as caught:
+        list_sources(["g"], folder, COMMA, "quarantine")
+    assert "nanproof[images]" in str(caught.value)
+
+
+def test_a_name_that_is_no_utf_8_is_told_with_escapes(folder: Path) -> None:
+    name = b"\xff.png".decode("utf-8", "surrogateescape")
+    (folder / "g" / "a" / name).write_bytes(b"x")
+    (folder / "g" / "a" / f"1{name}").write_bytes(png(make_pixels(2, 3, 1)))
+    rows = read_folder(folder)
+    assert "a/1\\xff.png" in rows.carried["path"]
+    assert [bad.data for bad in rows.malformed] == [b"a/\xff.png"]
+
+
+def test_ten_thousand_pictures_of_letters_come_through_as_files(tmp_path: Path) -> None:
+    import gzip
+
+    raw = gzip.decompress(
+        (find_dataset("notmnist_idx") / "t10k-images-idx3-ubyte.gz").read_bytes()
+    )[16:]
+    images = np.frombuffer(raw, np.uint8).reshape(-1, 28, 28)[:500]
+    for place, pixels in enumerate(images):
+        save(tmp_path / "g" / str(place % 10) / f"{place:04d}.png", pixels)
+    rows = read_folder(tmp_path)
+    order = sorted(range(500), key=lambda place: (place % 10, place))
+    found = [hashlib.sha256(data).digest() for data in rows.carried["image"]]
+    assert found == [hashlib.sha256(images[place].tobytes()).digest() for place in order]
+    assert rows.carried["label"] == [str(place % 10) for place in order]
