@@ -32,7 +32,7 @@ def list_derived(name: str, shape: Sequence[int]) -> dict[str, str]:
         shape: Of one row; `(height, width)` and `(height, width, channels)` are images.
     """
     sizes = ("height", "width", "channels") if len(shape) in (2, 3) else ("size",)
-    types = dict.fromkeys(sizes, "int64")
+    types = {"shape": "string", **dict.fromkeys(sizes, "int64")}
     types |= dict.fromkeys(("min", "max", "mean", "std"), "double")
     types |= {"nonfinite": "int64", "digest": "string"}
     return {f"{name}_{what}": type_ for what, type_ in types.items()}
@@ -52,7 +52,7 @@ def tensor_columns(name: str, tensors: Values) -> dict[str, pa.Array]:
 
     Returns:
         `name`, an Arrow binary array `(rows,)` of each row's bytes, little-endian and C-ordered;
-        and what `list_derived` names: height, width and channels of an image (1 without such an
+        and what `list_derived` names: the shape, such as "28x28x1"; height, width and channels of an image (1 without such an
         axis), else the size; minimum, maximum, mean and standard deviation of the finite values
         (NaN where there is none; a deviation of exactly 0 where all are equal); how many are not
         finite; and a hash of 128 bits over dtype, shape and values.
@@ -63,7 +63,9 @@ def tensor_columns(name: str, tensors: Values) -> dict[str, pa.Array]:
     plain = np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
     flat = plain.reshape(len(plain), math.prod(shape))
     sizes = (*shape, 1)[:3] if len(shape) in (2, 3) else (math.prod(shape),)
-    derived: list[pa.Array] = [to_arrow(np.full(len(flat), size, np.int64)) for size in sizes]
+    spelled = "x".join(map(str, sizes if len(shape) in (2, 3) else shape))
+    derived: list[pa.Array] = [strings([spelled] * len(flat))]
+    derived += [to_arrow(np.full(len(flat), size, np.int64)) for size in sizes]
     low, high, mean, std, nonfinite = measure(flat)
     derived += map(to_arrow, (low, high, mean, std, nonfinite))
     kind = f"{describe_shape(plain.dtype, shape)}:".encode()
@@ -109,9 +111,7 @@ def describe_shape(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
 
 def describe_tensors(columns: Mapping[str, pa.Array], name: str, dtype: str) -> pa.Array:
     """Return what stands for a tensor's cells where cells are text, such as "28x28x1 uint8"."""
-    sizes = [f"{name}_{axis}" for axis in ("height", "width", "channels", "size")]
-    found = [columns[size].to_pylist() for size in sizes if size in columns]
-    return strings([f"{'x'.join(map(str, row))} {dtype}" for row in zip(*found, strict=True)])
+    return strings([f"{shape} {dtype}" for shape in columns[f"{name}_shape"].to_pylist()])
 
 
 def _wrap_rows(flat: Values) -> pa.Array:

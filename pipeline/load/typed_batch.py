@@ -25,7 +25,7 @@ def make_batch(
     reading: Reading,
     malformed: tuple[Malformed, ...] = (),
 ) -> Batch:
-    """Make a batch; a tensor is carried whatever the schema says of it.
+    """Make a batch; a tensor, and what tells of it, is carried whatever the schema says.
 
     Args:
         source: The file.
@@ -44,7 +44,7 @@ def make_batch(
     carried = {
         name: list_texts(array) if name in source.as_text else array
         for name, array in arrays.items()
-        if name in tensors or reading.carries(name)
+        if reading.carries(name) or (name in source.worked_out and name not in reading.kinds)
     }
     return Batch(
         source=source.name,

@@ -293,5 +293,5 @@ def _limit_of(rule: Rule, limits: Mapping[str, float], default: float) -> float:
 
 
 def _locate(source: Source) -> CheckedFile:
-    has_lines = source.format != "parquet" and not source.location.gzip
+    has_lines = source.format in ("csv", "jsonl") and not source.location.gzip
     return CheckedFile(source.location.url, has_lines)

@@ -82,7 +82,9 @@ def load_schema(job: Job) -> Any:
 def list_inputs(job: Job, raw: Sequence[str] | None) -> tuple[Source, ...]:
     """Return the job's raw files; `raw` patterns are relative to the working directory."""
     patterns, folder = (job.data.raw, job.folder) if raw is None else (tuple(raw), Path.cwd())
-    return list_sources(patterns, folder, job.data.csv, job.data.on_bad_file)
+    return list_sources(
+        patterns, folder, job.data.csv, job.data.on_bad_file, job.data.images
+    )
 
 
 def guess_partitions(sources: Sequence[Source], job: Job) -> int:
@@ -112,7 +114,7 @@ def prepare(
     sources, partitions = _look_into(job, sources, schema, known)
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
     tensors = list_tensors(sources, job.data.ignore)
-    special |= {name for source in sources for name in source.derived}
+    special |= {name for source in sources for name in source.worked_out}
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
     )
@@ -230,6 +232,8 @@ def _default_task(label: ColumnSchema) -> Literal["classification", "regression"
 
 
 def _plain_bytes(source: Source) -> int:
+    if source.plain_bytes:
+        return source.plain_bytes
     return source.size * (GZIP_RATIO if source.name.endswith(".gz") else 1)
 
 
