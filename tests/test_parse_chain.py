@@ -87,3 +87,11 @@ def test_a_second_parser_of_rows_is_given_the_schema_s_dtypes() -> None:
     schema = pa.DataFrameSchema(columns, parsers=[first, second])
     frame = pd.DataFrame({"a": ["5", "-1", "7"], "length": ["0", "0", "0"]})
     assert list_reasons(frame, schema) == [(1, "length", "nan")]
+
+
+def test_what_a_parser_of_rows_makes_too_large_is_of_another_type_before_the_column_s() -> None:
+    larger = Parser(lambda df: df.assign(a=df["a"].astype("int64") + 1))
+    columns = {"a": Column("int32", Check.ge(0), parsers=Parser(lambda s: s))}
+    schema = pa.DataFrameSchema(columns, parsers=larger)
+    frame = pd.DataFrame({"a": ["2147483647", "5"]})
+    assert list_reasons(frame, schema) == [(0, "a", "type")]

@@ -63,6 +63,9 @@ def parse_columns(
         from pipeline.validate.pandera_parsers import parse_rows
 
         parsed, findings = parse_rows(parsed, schema, pandera_schema)
+        for column in schema.columns:
+            if column.kind == "int":
+                parsed[column.name] = hold(parsed[column.name], column.dtype)
     changed: dict[tuple[str, str], Positions] = {}
     for column in schema.columns:
         blank = np.zeros(len(parsed[column.name]), bool)
