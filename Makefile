@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check docs bench lock clean
 
 run: $(READY)
 	@$(BIN)/nanproof run data/weather/job.toml
@@ -17,6 +17,10 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --doctest-modules pipeline tests
+
+# The settings' own descriptions, as a page and as a JSON Schema for editors.
+docs: $(READY)
+	$(BIN)/python docs/job.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/whole_job.py

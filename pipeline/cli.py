@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from pipeline.errors import EnvironmentFailure, PipelineError, UsageError
+from pipeline.errors import EnvironmentFailure, PipelineError, UsageError, list_some, suggest
 from pipeline.inert import harmless_for_logs, harmless_json
 from pipeline.tensorflow_import import require_tensorflow, silence_import
 
@@ -41,6 +41,20 @@ Out = Annotated[
     typer.Option(metavar="DIR", help="The dataset's folder. [default: out/ beside JOB]"),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")]
+
+
+def _read_until(text: str) -> str:
+    if text not in STAGES:
+        near = suggest(text, STAGES) or f"known are {list_some(STAGES)}."
+        raise typer.BadParameter(f"there is no stage {text!r}; {near}")
+    return text
+
+
+STAGES = ("shards", "model")
+Until = Annotated[
+    Literal["shards", "model"],
+    typer.Option(parser=_read_until, metavar="[shards|model]", help="Where to stop."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ShowValues = Annotated[
     bool, typer.Option("--show-values", help="Show the first broken value of each rule.")
@@ -49,6 +63,7 @@ ShowValues = Annotated[
 Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report.")]
 Sarif = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a SARIF 2.1.0 log.")]
 Github = Annotated[bool, typer.Option("--github", help="Print annotations for GitHub.")]
+STDOUT, STDERR = 1, 2
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +83,7 @@ def run(
     raw: Raw = None,
     out: Out = None,
     workers: Workers = None,
-    until: Annotated[Literal["shards", "model"], typer.Option(help="Where to stop.")] = "model",
+    until: Until = "model",
     as_json: AsJson = False,
     show_values: ShowValues = False,
 ) -> None:
@@ -76,7 +91,7 @@ def run(
     from pipeline.run import run_job
     from pipeline.show import run_to_json, show_run
 
-    with _progress() as on_progress:
+    with _work() as on_progress:
         result = run_job(
             job, raw=raw, out=out, workers=workers, until=until, on_progress=on_progress
         )
@@ -108,7 +123,7 @@ def check(
     try:
         settings = read_job(job)
         name = settings.name
-        with _progress() as on_progress:
+        with _work() as on_progress:
             result = check_job(settings, raw=raw, workers=workers, on_progress=on_progress)
     except PipelineError as error:
         refusal, result = error, CheckResult.refuse(name, error)
@@ -146,7 +161,7 @@ def train(
     with silence_import():
         from pipeline.train import train_dataset
 
-    with _progress() as on_progress:
+    with _work() as on_progress:
         result = train_dataset(
             out,
             run=run,
@@ -167,7 +182,7 @@ def verify(out: OutFolder, as_json: AsJson = False) -> None:
     from pipeline.show import show_verdict, verdict_to_json
     from pipeline.verify import verify_dataset
 
-    with _progress() as on_progress:
+    with _work() as on_progress:
         result = verify_dataset(out, on_progress=on_progress)
     if as_json:
         _print_json(verdict_to_json(result))
@@ -182,6 +197,8 @@ def main() -> NoReturn:
     0 done, 1 the data's verdict, 2 usage, 3 the guard's budget, 4 the environment, 70 a bug.
     """
     signal.signal(signal.SIGTERM, _on_terminate)
+    if sys.stdout is None:  # the caller has closed it
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.exit(run_app())
 
 
@@ -252,8 +269,31 @@ def _print_json(value: Any) -> None:
 
 
 @contextmanager
+def _work() -> Iterator[Any]:
+    """Keep stdout for the result while code of the schema and the model runs.
+
+    Gives a callback that shows a bar a stage on a terminal, and a line a stage elsewhere.
+    """
+    with _stdout_to_stderr(), _progress() as on_progress:
+        yield on_progress
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    sys.stdout.flush()
+    # The descriptor as well: worker processes and native code have no other.
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, STDOUT)
+        os.close(kept)
+
+
+@contextmanager
 def _progress() -> Iterator[Any]:
-    """Give a callback that shows a bar a stage on a terminal, and a line a stage elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _print_stage

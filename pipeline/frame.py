@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from pipeline.batch import Column, Finding, hold
 from pipeline.errors import InputError
 from pipeline.job import DEFAULT_MISSING
 from pipeline.load import Table, check_columns, convert_array
+from pipeline.load.header import list_repeated, name_columns
 from pipeline.schema import Schema
 from pipeline.validate.bind import bind_schema
 from pipeline.validate.compile import compile_pandera
@@ -29,6 +29,7 @@ from pipeline.whole import (
     list_keys,
     list_orders,
     list_seen,
+    name_keys,
     not_covered,
 )
 
@@ -61,10 +62,11 @@ def validate_frame(
     """Tell the good rows of a DataFrame from the others, with all reasons for each of those.
 
     Cells are judged as those of a file are: text is parsed to the schema's type, and a nullable
-    column's missing and NaN cells are valid. Nothing is repaired.
+    column's missing and NaN cells are valid. A cell of a type that no file holds, such as a period,
+    is of another `type`. Nothing is repaired.
 
     Args:
-        df: The rows. Its index plays no part.
+        df: The rows. Its index plays no part, and its columns' names are stripped.
         schema: A pandera DataFrameModel or DataFrameSchema.
         missing: The texts that mean missing, as in a job's `data.missing`; or those of some
             columns by name, and of the others the default.
@@ -91,9 +93,11 @@ def validate_frame(
             f"validate_frame judges a DataFrame, and got a {type(df).__name__}.",
             fix="read the file into one, or use `nanproof check`.",
         )
-    names = [str(name) for name in df.columns]
-    bound = bind_schema(compile_pandera(schema), list(dict.fromkeys(names)))
-    check_columns(_describe(names), bound)
+    headers = [str(name) for name in df.columns]
+    names = name_columns(headers)
+    bound = bind_schema(compile_pandera(schema), names)
+    table = Table("the DataFrame", names, repeated=list_repeated(headers), form="DataFrame")
+    check_columns(table, bound)
     absent = [column.name for column in bound.columns if column.name not in names]
     parsed = parse_columns(_read_frame(df, names, bound, missing), bound, schema)
     found = judge_columns(parsed.columns, bound, pandera_schema=schema, absent=absent)
@@ -127,22 +131,16 @@ def _read_frame(
     }
 
 
-def _describe(names: Sequence[str]) -> Table:
-    """Describe a DataFrame's columns as a file's are."""
-    copies = {name: (f"{name}.1",) for name, count in Counter(names).items() if count > 1}
-    columns = tuple(dict.fromkeys(names))
-    return Table("the DataFrame", columns, repeated=tuple(copies.items()), form="DataFrame")
-
-
 def _judge_whole(columns: Mapping[str, Column], schema: Schema) -> list[Finding]:
     found, report = [], schema.report_duplicates
-    for names in list_keys(schema):
+    keys = list_keys(schema)
+    for names, called in zip(keys, name_keys(schema), strict=True):
         held = {name: hold(columns[name], schema[name].dtype) for name in names}
         judged = np.flatnonzero(is_judged(held, schema, names))
         cells = [part for name in names for part in _comparable(held[name].take(judged))]
         repeats = pd.DataFrame(dict(enumerate(cells))).duplicated(keep=_KEEP[report])  # type: ignore[arg-type]
         if repeats.any():
-            found.append(Finding("+".join(names), "unique", judged[repeats]))
+            found.append(Finding(called, "unique", judged[repeats]))
     for name, increasing in list_orders(schema):
         column = hold(columns[name], schema[name].dtype)
         ok = np.flatnonzero(column.is_ok())

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from pipeline.errors import SettingsError, list_some, suggest
+from pipeline.errors import SettingsError, explain_settings, inline_references, unknown_setting
 
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 # The text nan is not among them: it is NaN, and told apart.
 DEFAULT_MISSING = ("", "NA", "N/A", "null", "NULL")
 
@@ -23,13 +26,35 @@ class Settings(BaseModel):
 
 
 class CsvSettings(Settings):
-    """[data.csv]: how text tables are written."""
+    """How delimited text is written. Parquet and JSON Lines need none of it."""
 
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
-    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    encoding: str = "utf-8"
-    columns: tuple[str, ...] | None = None  # where the files have no header
+    delimiter: Character = Field(
+        default=",",
+        description="What stands between two fields. Of a `.tsv` file it is a tab by default.",
+        examples=[";"],
+    )
+    decimal: Character = Field(
+        default=".",
+        description="What stands between units and tenths.",
+        examples=[","],
+    )
+    quote: Character = Field(
+        default='"',
+        description="What encloses a field that holds a delimiter, a quote or a line end.",
+        examples=["'"],
+    )
+    encoding: str = Field(
+        default="utf-8",
+        description="The text encoding, any that Python knows. A byte order mark overrides the "
+        "default.",
+        examples=["latin-1"],
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None,
+        description="The columns' names in order, where the files have no header. "
+        "Without it the first line is the header.",
+        examples=[["rooms", "built", "heating", "price"]],
+    )
 
     @model_validator(mode="after")
     def _columns_are_names(self) -> CsvSettings:
@@ -57,20 +82,65 @@ class ImageSettings(Settings):
 
 
 class DataSettings(Settings):
-    """[data]: what to read and what it means."""
+    """What to read, and what it means."""
 
-    raw: tuple[str, ...]
-    schema_: Annotated[str, Field(alias="schema")]
-    label: str
-    group: str | None = None
-    weight: str | None = None
-    ignore: tuple[str, ...] = ()
-    missing: tuple[str, ...] | dict[str, tuple[str, ...]] = DEFAULT_MISSING
+    raw: tuple[str, ...] = Field(
+        description="The raw files: paths, globs or fsspec URLs, relative to the job file. "
+        "CSV, JSON Lines (both also gzipped) and Parquet.",
+        examples=[["raw/*.csv"]],
+    )
+    schema_: str = Field(
+        alias="schema",
+        description="What valid data is: `module:name` of a pandera DataFrameModel or "
+        "DataFrameSchema. The module is looked for in the job's folder, then in each folder above "
+        "it up to the nearest `pyproject.toml`, then in the working directory.",
+        examples=["schemas.houses:House"],
+    )
+    label: str = Field(
+        description="The column to predict. It is never repaired: where it is broken or blank, "
+        "the row is quarantined.",
+        examples=["price"],
+    )
+    group: str | None = Field(
+        default=None,
+        description="Rows with the same value in this column stay in one split. Without it only "
+        "equal rows do. It is no feature; a row without a value is quarantined.",
+        examples=["street"],
+    )
+    weight: str | None = Field(
+        default=None,
+        description="The column of sample weights, none of them negative. It is no feature, and "
+        "never repaired.",
+        examples=["importance"],
+    )
+    ignore: tuple[str, ...] = Field(
+        default=(),
+        description="Columns that are neither checked nor features, and are carried to Parquet as "
+        "they are. A key or a check of whole rows still sees them.",
+        examples=[["id", "remarks"]],
+    )
+    missing: tuple[str, ...] | dict[str, tuple[str, ...]] = Field(
+        default=DEFAULT_MISSING,
+        description="Texts that are read as missing, in numeric columns by value (-200 is -200.0). "
+        "A list is for all columns; a table gives lists by column, and leaves the default to the "
+        "others. The text nan is NaN, which is told apart.",
+        examples=[["", "?", "-999"]],
+    )
     csv: CsvSettings = CsvSettings()
     images: ImageSettings = ImageSettings()
-    on_bad_file: Literal["fail", "quarantine"] = "fail"
+    on_bad_file: Literal["fail", "quarantine"] = Field(
+        default="fail",
+        description="What a file that cannot be read does: end the job, or be set aside as a "
+        "whole and counted in the ledger.",
+        examples=["quarantine"],
+    )
     # Sixteen MiB keeps a worker's peak under 200 MiB and gives two cores enough to share.
-    partition_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
+    partition_bytes: Annotated[int, Field(ge=1 << 16)] = Field(
+        default=16 << 20,
+        description="About how many bytes of a file a worker reads at a time. Less takes less "
+        "memory; medians and vocabularies of large columns may depend on it.",
+        examples=[4194304],
+    )
 
     def missing_texts(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean missing in this column."""
@@ -80,12 +150,20 @@ class DataSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """[split]: the share of each split, by hash."""
+    """The share of each split; together they are 1. A row's place follows from a hash."""
 
-    train: Ratio = 0.8
-    validation: Ratio = 0.1
-    test: Ratio = 0.1
-    seed: int = 7
+    train: Ratio = Field(
+        default=0.8, description="The share of rows, or of groups, to learn from.", examples=[0.7]
+    )
+    validation: Ratio = Field(
+        default=0.1, description="The share to choose between models by.", examples=[0.15]
+    )
+    test: Ratio = Field(default=0.1, description="The share to judge by.", examples=[0.15])
+    seed: int = Field(
+        default=7,
+        description="Keys the hash: another seed gives other splits, the same seed the same ones.",
+        examples=[9],
+    )
 
     @model_validator(mode="after")
     def _sum_is_one(self) -> SplitSettings:
@@ -98,7 +176,7 @@ class SplitSettings(Settings):
 
 
 class Constant(Settings):
-    """`{constant = 0.0}`: the value that takes a broken cell's place."""
+    """`{ constant = 0.0 }`: the value that takes a broken cell's place."""
 
     constant: bool | int | float | str
 
@@ -108,64 +186,162 @@ Policy = Literal["median", "mean", "most_frequent", "clip", "drop"] | Constant
 
 
 class RepairSettings(Settings):
-    """[repair]: what to do with what is not valid."""
+    """What takes the place of a feature cell that is not valid, and how much of it may be.
 
-    numeric: Literal["median", "mean", "clip", "drop"] | Constant = "median"
-    categorical: Literal["most_frequent", "drop"] | Constant = "most_frequent"
-    columns: dict[str, Policy] = {}
-    indicators: bool | tuple[str, ...] = False
-    max_repaired_ratio_per_row: Ratio = 0.5
-    max_dropped_ratio: Ratio = 0.05
-    max_categories: Annotated[int, Field(ge=1)] = 10_000
+    What is learned is learned on the valid cells of the train split. `drop` quarantines the row.
+    """
+
+    numeric: Literal["median", "mean", "clip", "drop"] | Constant = Field(
+        default="median",
+        description="For numbers and times. `clip` moves what is out of range to the schema's "
+        "bound, and gives anything else the median.",
+        examples=["mean"],
+    )
+    categorical: Literal["most_frequent", "drop"] | Constant = Field(
+        default="most_frequent", description="For strings and booleans.", examples=["drop"]
+    )
+    columns: dict[str, Policy] = Field(
+        default={},
+        description="The policy of single columns, by name; `[repair.columns]` is the same.",
+        examples=[{"rooms": "clip", "heating": {"constant": "gas"}}],
+    )
+    indicators: bool | tuple[str, ...] = Field(
+        default=False,
+        description="Features to add a feature `NAME_was_missing` to, 1.0 where the cell had no "
+        "valid value: `true` for all that are not dropped, or a list of columns.",
+        examples=[["rooms"]],
+    )
+    max_repaired_ratio_per_row: Ratio = Field(
+        default=0.5,
+        description="A row of whose features more than this share is broken is quarantined.",
+        examples=[0.25],
+    )
+    max_dropped_ratio: Ratio = Field(
+        default=0.05,
+        description="If more than this share of the rows is quarantined, the run fails and what "
+        "was published stays.",
+        examples=[0.02],
+    )
+    max_categories: AtLeastOne = Field(
+        default=10_000,
+        description="How many values of a string feature get an index of their own, the most "
+        "frequent first; the others share the index of the unknown.",
+        examples=[500],
+    )
 
 
 class CheckSettings(Settings):
-    """[check]: how much of the data may break the schema before `check` exits 1."""
+    """How much may break the schema before `nanproof check` exits with 1; see [check](check.md)."""
 
-    max_broken_ratio: Ratio = 0.0
-    rules: dict[str, Ratio] = {}
+    max_broken_ratio: Ratio = Field(
+        default=0.0,
+        description="The share of rows that may break a rule, for each rule of each column by "
+        "itself.",
+        examples=[0.001],
+    )
+    rules: dict[str, Ratio] = Field(
+        default={},
+        description="The same for single rules: by `rule`, whatever the column, or by "
+        "`column/rule`, which goes first. `[check.rules]` is the same.",
+        examples=[{"missing": 0.05, "heating/isin": 0.01}],
+    )
 
 
 class ShardSettings(Settings):
-    """[shards]: what is written."""
+    """What is written."""
 
-    formats: Annotated[tuple[Literal["parquet", "tfrecord"], ...], Field(min_length=1)] = (
-        "parquet",
-        "tfrecord",
+    formats: Annotated[tuple[Literal["parquet", "tfrecord"], ...], Field(min_length=1)] = Field(
+        default=("parquet", "tfrecord"),
+        description="The formats, with the same rows in each. Training reads TFRecord.",
+        examples=[["tfrecord"]],
     )
-    rows: Annotated[int, Field(ge=1)] = 65_536
-    layout: Layout = "row"
+    rows: AtLeastOne = Field(
+        default=65_536, description="About how many rows a shard has.", examples=[100000]
+    )
+    layout: Layout = Field(
+        default="row",
+        description="`row`: one Example a row, which anything reads. `block`: many rows packed in "
+        "one Example, which `read_shards` reads several times faster.",
+        examples=["block"],
+    )
     # Large enough that a block costs a reader little, small enough to shuffle well.
-    block_rows: Annotated[int, Field(ge=1)] = 1024
+    block_rows: AtLeastOne = Field(
+        default=1024, description="How many rows a block has.", examples=[4096]
+    )
 
 
 class TrainSettings(Settings):
-    """[train]: the training stage. No data task depends on it but for `dtype`."""
+    """The training stage. The shards depend on `task` and `dtype` alone."""
 
-    task: Literal["classification", "regression"] | None = None
-    model: str | None = None
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 0.001
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
-    activation: str = "relu"
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 7  # as NumPy's generators take it
-    dtype: Literal["float32", "float16"] = "float32"
-    strict: bool = False
-    max_skipped_ratio: Ratio = 0.1
-    max_skipped_in_a_row: Annotated[int, Field(ge=1)] = 20
+    task: Literal["classification", "regression"] | None = Field(
+        default=None,
+        description="What the label is trained as. Without it, a string, a boolean or a label "
+        "whose values the schema lists is a class, and any other a number.",
+        examples=["regression"],
+    )
+    model: str | None = Field(
+        default=None,
+        description="`module:name` of a function that takes the feature spec and returns an "
+        "uncompiled Keras model; looked for as `data.schema` is. Without it, a feed-forward "
+        "network of `hidden` and `activation`.",
+        examples=["models.houses:build"],
+    )
+    epochs: AtLeastOne = Field(
+        default=5, description="How often the train split is gone through.", examples=[20]
+    )
+    batch_size: AtLeastOne = Field(default=1024, description="Rows a step.", examples=[256])
+    learning_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = Field(
+        default=0.001, description="Adam's learning rate.", examples=[0.0003]
+    )
+    hidden: tuple[AtLeastOne, ...] = Field(
+        default=(64, 32), description="Units of each hidden layer.", examples=[[128, 64, 32]]
+    )
+    activation: str = Field(
+        default="relu",
+        description="The hidden layers' activation, as Keras names it.",
+        examples=["gelu"],
+    )
+    # As NumPy's generators take it.
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = Field(
+        default=7, description="Of the first weights and the order of rows.", examples=[1]
+    )
+    dtype: Literal["float32", "float16"] = Field(
+        default="float32",
+        description="What features have to be finite in: a value beyond its range is an "
+        "`overflow`. float16 trains in mixed precision.",
+        examples=["float16"],
+    )
+    strict: bool = Field(
+        default=False,
+        description="Look at all weights after every step, and put the old ones back if one is "
+        "not finite. Slower; without it they are looked at now and then.",
+        examples=[True],
+    )
+    max_skipped_ratio: Ratio = Field(
+        default=0.1,
+        description="The share of an epoch's rows that the guard may skip. Beyond it training goes "
+        "back to an earlier state with a lower rate, and ends if that does not help.",
+        examples=[0.01],
+    )
+    max_skipped_in_a_row: AtLeastOne = Field(
+        default=20,
+        description="How many steps one after another the guard may skip, likewise.",
+        examples=[5],
+    )
 
 
 class Job(Settings):
-    """A whole job file. `raw`, `schema` and `label` are enough; the rest has defaults.
+    """A whole job file. `raw`, `schema` and `label` are enough; the rest has defaults."""
 
-    Attributes:
-        folder: Where the job file lies; its paths are relative to it.
-        name: Identifies the job in its output folder; by default the folder's name.
-    """
+    # `from_settings` gives a name to a job without one, and the folder is no setting.
+    model_config = ConfigDict(json_schema_extra={"required": ["data"]})
 
-    folder: Path
-    name: str
+    folder: SkipJsonSchema[Path]
+    name: str = Field(
+        description="What the dataset is called; by default the job's folder. An output folder "
+        "of another name is refused.",
+        examples=["houses"],
+    )
     data: DataSettings
     split: SplitSettings = SplitSettings()
     repair: RepairSettings = RepairSettings()
@@ -182,12 +358,12 @@ class Job(Settings):
         """
         folder = Path(folder).resolve()
         if "folder" in settings:
-            raise _unknown(["folder"])
+            raise unknown_setting(["folder"], describe_job())
         given = {"name": folder.name, **_tuples(settings), "folder": folder}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise _explain(error, given) from None
+            raise explain_settings(error, given, describe_job()) from None
 
 
 def read_job(path: Path | str) -> Job:
@@ -232,7 +408,12 @@ def read_train_settings(settings: Mapping[str, Any]) -> TrainSettings:
     try:
         return TrainSettings.model_validate(given)
     except ValidationError as error:
-        raise _explain(error, given, "train") from None
+        raise explain_settings(error, given, describe_job(), "train") from None
+
+
+def describe_job() -> dict[str, Any]:
+    """Return the JSON Schema of a job file, without references: types, defaults, descriptions."""
+    return inline_references(Job.model_json_schema())
 
 
 def _tuples(value: Any) -> Any:
@@ -242,58 +423,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     return value
-
-
-def _explain(error: ValidationError, given: Any, *within: str) -> SettingsError:
-    """Say the first wrong setting in the reader's words; all of them in `fields`."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    path = [*within, *_settings_path(first["loc"], given)]
-    where = ".".join(path)
-    fields: dict[str, Any] = {"settings": [".".join(map(str, p["loc"])) for p in problems]}
-    if first["type"] == "extra_forbidden":
-        return _unknown(path, **fields)
-    if first["type"] == "missing":
-        where = ".".join([*path, str(first["loc"][-1])])
-        return SettingsError(f"the setting {where!r} is missing.", fix=f"add {where}.", **fields)
-    got = repr(first["input"]) if first["type"] != "value_error" else None
-    reason = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
-    return SettingsError(
-        f"setting {where!r}: {reason}.",
-        expected=None if got is None else "a value that fits",
-        got=got,
-        fix=f"correct {where}.",
-        **fields,
-    )
-
-
-def _unknown(path: list[str], **fields: Any) -> SettingsError:
-    known = _known_keys(path[:-1])
-    return SettingsError(
-        f"unknown setting {'.'.join(path)!r}.",
-        fix=suggest(path[-1], known) or f"known here: {list_some(known)}.",
-        **fields,
-    )
-
-
-def _settings_path(location: tuple[int | str, ...], given: Any) -> list[str]:
-    """Return the keys that lead to a setting; pydantic puts the branches of unions between."""
-    path = []
-    for part in location:
-        try:
-            given = given[part]
-        except (KeyError, IndexError, TypeError):
-            continue
-        path.append(str(part))
-    return path
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    model: Any = Job
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            return []
-        model = fields[part].annotation
-    fields = getattr(model, "model_fields", {})
-    return sorted(field.alias or name for name, field in fields.items() if name != "folder")

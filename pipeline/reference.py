@@ -46,6 +46,44 @@ def resolve_reference(reference: str, job_folder: Path, *, setting: str) -> Any:
         BadReference: The form is wrong, the module has no file, raises while it is imported, or
             lacks the attribute.
     """
+    module_name, attribute = _split_reference(reference, setting)
+    module = load_module(module_name, job_folder, setting=setting)
+    return _read_attribute(module, attribute, reference, setting)
+
+
+def look_up_reference(reference: str, job_folder: Path, *, setting: str) -> None:
+    """Refuse what `resolve_reference` surely will, without running the module.
+
+    Loading a module may be slow, and one that makes its model while it is imported has to be
+    loaded after the seed is set.
+
+    Raises:
+        BadReference: The form is wrong, the module has no file, is no Python, or nowhere binds
+            the name.
+    """
+    module_name, attribute = _split_reference(reference, setting)
+    file = _require_module_file(module_name, job_folder, setting)
+    try:
+        names = set(_list_bound_names(ast.parse(file.read_bytes(), file)))
+    except SyntaxError as error:
+        raise _failed_import(error, file, file.parent, setting) from error
+    name = attribute.partition(".")[0]
+    if not names & {name, "*", "__getattr__"}:
+        raise _lacks_name(reference, name, file, sorted(names), setting)
+
+
+def _list_bound_names(tree: ast.Module) -> Iterator[str]:
+    """Yield every name that a module's text binds, at whatever depth: too many, never too few."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+
+
+def _split_reference(reference: str, setting: str) -> tuple[str, str]:
     module_name, _, attribute = reference.partition(":")
     if not _is_dotted_name(module_name) or not _is_dotted_name(attribute):
         raise BadReference(
@@ -55,8 +93,7 @@ def resolve_reference(reference: str, job_folder: Path, *, setting: str) -> Any:
             setting=setting,
             reference=reference,
         )
-    module = load_module(module_name, job_folder, setting=setting)
-    return _read_attribute(module, attribute, reference, setting)
+    return module_name, attribute
 
 
 def find_module_file(module_name: str, job_folder: Path) -> Path | None:
@@ -97,8 +134,7 @@ def _list_imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleType:
-    """Load a module by the path of its file, once as long as its text is the same."""
+def _require_module_file(module_name: str, job_folder: Path, setting: str) -> Path:
     file = find_module_file(module_name, job_folder)
     if file is None:
         looked = ", ".join(str(folder) for folder in search_folders(job_folder))
@@ -109,6 +145,12 @@ def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleTy
             setting=setting,
             module=module_name,
         )
+    return file
+
+
+def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleType:
+    """Load a module by the path of its file, once as long as its text is the same."""
+    file = _require_module_file(module_name, job_folder, setting)
     # The registered name carries the path: two jobs may each have a module `schemas.weather`. And
     # it carries the text: a notebook's next run has to see what was edited meanwhile.
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
@@ -187,20 +229,23 @@ def _read_attribute(module: ModuleType, attribute: str, reference: str, setting:
     found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
-            public = sorted(n for n in vars(found) if not n.startswith("_"))
-            raise BadReference(
-                f"{setting} = {reference!r}: {module.__file__} has no {name!r}.",
-                fix=suggest(name, public) or _describe(public),
-                setting=setting,
-                reference=reference,
-                attribute=name,
-            )
+            raise _lacks_name(reference, name, module.__file__, list(vars(found)), setting)
         found = getattr(found, name)
     return found
 
 
-def _describe(public: list[str]) -> str:
-    return f"it has {list_some(public)}." if public else "write it there; the module is empty."
+def _lacks_name(
+    reference: str, name: str, file: Path | str | None, names: list[str], setting: str
+) -> BadReference:
+    public = sorted(other for other in names if not other.startswith("_"))
+    listed = f"it has {list_some(public)}." if public else "write it there; the module is empty."
+    return BadReference(
+        f"{setting} = {reference!r}: {file} has no {name!r}.",
+        fix=suggest(name, public) or listed,
+        setting=setting,
+        reference=reference,
+        attribute=name,
+    )
 
 
 def _is_dotted_name(text: str) -> bool:

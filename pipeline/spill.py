@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,25 @@ import pyarrow as pa
 from pipeline.arrow import positions_array
 from pipeline.storage import atomic_path
 
+# Of each batch of a scan: the rows that stay, their broken cells, those that the schema's own
+# parsers and defaults changed, those of columns that are not judged; the rows that go, and their
+# reasons; the keys and the orders of the rules of the whole dataset.
+Holds = Literal[
+    "rows", "broken", "changed", "unjudged", "rejected", "reasons", "keys", "order"
+]  # fmt: skip
+
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def name_spill(stem: Path, holds: Holds, index: int | None = None) -> Path:
+    """Return the path of a spill file.
+
+    Args:
+        stem: What the files of one batch have in common.
+        holds: What is in it.
+        index: Which of several of its kind.
+    """
+    return stem.with_suffix(f".{holds}{'' if index is None else index}")
 
 
 def write_bins(

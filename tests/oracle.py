@@ -6,6 +6,7 @@ cell, or one row, at a time; a parser is given one cell, or one row; repeats are
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +19,17 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.config import config_context
 
-from tests.oracle_cells import Cell, State, Value, as_series, kind_of, read_cell, read_plain
+from tests.oracle_cells import (
+    Cell,
+    State,
+    Value,
+    as_native,
+    as_series,
+    is_beyond,
+    kind_of,
+    read_cell,
+    read_plain,
+)
 
 Reason = tuple[int, str | None, str]
 """Row from 0, column (None for whole rows), rule."""
@@ -73,10 +84,19 @@ def is_builtin(check: Any, name: str) -> bool:
     return getattr(check._check_fn, "_name", None) == name
 
 
-def run_parsers(parsers: Sequence[Any], data: Any) -> tuple[Any, list[str]]:
-    """Return what parsers make of one cell or row, and the names of those that raise on it."""
+def run_parsers(
+    parsers: Sequence[Any], data: Any, natives: Mapping[str, Any]
+) -> tuple[Any, list[str]]:
+    """Return what parsers make of one cell or row, and the names of those that raise on it.
+
+    A further parser is given the dtypes of the schema, by column, where they hold what is there.
+    """
     raised = []
-    for parser in parsers:
+    for place, parser in enumerate(parsers):
+        if place and isinstance(data, pd.Series):
+            data = as_native(data, *natives.values())
+        elif place:
+            data = data.assign(**{name: as_native(data[name], natives[name]) for name in natives})
         try:
             function = parser._parser_fn
             data = data.map(function) if parser.element_wise else function(data)
@@ -92,6 +112,8 @@ def merge(before: Cell, output: pd.Series[Any], native: Any) -> Cell:
     after = read_plain(output.iloc[0], native, blank)
     if before == State("type"):
         return before
+    if isinstance(before, Value) and after == State("inf") and is_beyond(before, native):
+        return Value(math.copysign(before.plain, after.plain))
     kept = before in BLANKS and after in BLANKS
     unseen = before == State("inf") and kind_of(native) != "float"
     return before if kept or unseen else after
@@ -174,7 +196,9 @@ class Oracle:
         parsed = {name: list(column) for name, column in cells.items()}
         reasons: set[Reason] = set()
         for row in range(num_rows if self.schema.parsers else 0):
-            output, raised = run_parsers(self.schema.parsers, self._one_row(cells, row))
+            output, raised = run_parsers(
+                self.schema.parsers, self._one_row(cells, row), self.natives
+            )
             reasons |= {(row, None, parser) for parser in raised}
             for name in parsed:
                 parsed[name][row] = merge(cells[name][row], output[name], self.natives[name])
@@ -186,7 +210,7 @@ class Oracle:
             cell = read_plain(column.default, native)
         if not column.parsers:
             return cell
-        output, raised = run_parsers(column.parsers, as_series([cell], native))
+        output, raised = run_parsers(column.parsers, as_series([cell], native), {name: native})
         return State("type") if raised else merge(cell, output, native)
 
     def _judge_cell(self, name: str, cell: Cell) -> tuple[set[str], set[str]]:

@@ -189,3 +189,27 @@ def as_series(cells: Sequence[Cell], native: Any) -> pd.Series[Any]:
             numbers = np.array([np.nan if cell is None else cell for cell in plain])
             return pd.Series(numbers.astype(native))
     return pd.Series(plain, dtype=native)
+
+
+def is_beyond(cell: Value, native: Any) -> bool:
+    """Tell whether a number is finite, and infinite in a column of this dtype."""
+    return kind_of(native) == "float" and math.isinf(as_series([cell], native).iloc[0])
+
+
+def as_native(output: pd.Series[Any], native: Any) -> pd.Series[Any]:
+    """Return one cell that a parser left in the schema's dtype, where that holds the same."""
+    kind, value = kind_of(native), output.iloc[0]
+    if kind == "timestamp":
+        lost = pd.isna(value) and getattr(output.dt, "tz", None) != getattr(native, "tz", None)
+        return as_series([State("missing")], native) if lost else output
+    if pd.isna(value):
+        return as_series([State("missing")], native)
+    value = value.item() if isinstance(value, np.generic) else value
+    types: Any = {"string": str, "bool": bool}.get(kind, (int, float))
+    if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
+        return output
+    cell = Value(value) if kind == "string" else read_plain(value, native)
+    if isinstance(cell, State) and cell.plain is None:
+        return output
+    back = as_series([cell], native)
+    return back if back.iloc[0] == value else output

@@ -205,10 +205,7 @@ def make_column(
     ]
     custom = [*vectorised(kind), *element_wise(kind)]
     is_ordered = kind in ("float", "int", "timestamp") and pick.random() < 0.2
-    # What a second parser is given has the dtype that the first one left, which among ints, bools
-    # and texts depends on whether there is a blank beside.
-    most = 2 if kind in ("float", "timestamp") else 1
-    parsers = pick.sample(list(column_parsers(kind)), pick.choice([0, 0, 0, 1, 1, most]))
+    parsers = pick.sample(list(column_parsers(kind)), pick.choice([0, 0, 0, 1, 1, 2, 3]))
     spec = Spec(
         name, dtype, declared,
         nullable=pick.random() < 0.5 and not tidy, required=pick.random() < 0.7,

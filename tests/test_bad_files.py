@@ -234,3 +234,26 @@ def test_a_row_that_was_not_mended_is_quarantined_again(make_job: MakeJob, tmp_p
     again = read_all(tmp_path / "again", "quarantine")
     columns = ["size", "count", "colour", "label"]
     pd.testing.assert_frame_equal(again[columns], aside[columns])
+
+
+def test_a_file_that_is_set_aside_takes_no_place_of_a_finding(make_job: MakeJob) -> None:
+    settings = SET_ASIDE.replace("[train]", "partition_bytes = 65536\n[train]")
+    job = make_job(HEADER + make_rows(20) + "500,1,red,0\n", settings)
+    table = pa.table(
+        {
+            "size": [1000.5 + i for i in range(20_000)],  # each beyond its bound
+            "count": list(range(20_000)),
+            "colour": ["red"] * 20_000,
+            "label": [0] * 20_000,
+        }
+    )
+    bad = job.parent / "raw" / "0.parquet"  # sorted before the good file
+    pq.write_table(table, bad, row_group_size=10_000, use_dictionary=False)
+    data = bytearray(bad.read_bytes())
+    place = pq.ParquetFile(bad).metadata.row_group(1).column(0).data_page_offset
+    data[place : place + 400] = b"\xff" * 400
+    bad.write_bytes(data)
+    result = check_job(job)
+    assert result.broken["size", "in_range"] == 1
+    assert [e.source for e in result.examples["size", "in_range"]] == ["raw/a.csv"]
+    assert [e.source for e in result.examples[None, "unreadable"]] == ["raw/0.parquet"]

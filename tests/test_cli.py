@@ -44,7 +44,14 @@ BAD_SETTINGS = {
     ),
     "wrong type": (JOB + '[shards]\nrows = "many"\n', ["shards.rows", "'many'"]),
     "out of range": (JOB + "[repair]\nmax_dropped_ratio = 7\n", ["max_dropped_ratio"]),
-    "a policy that is none": (JOB + '[repair]\nnumeric = "medain"\n', ["repair.numeric"]),
+    "a policy that is none": (
+        JOB + '[repair]\nnumeric = "medain"\n',
+        ["repair.numeric", "did you mean 'median'?"],
+    ),
+    "misspelled key that is needed": (
+        JOB.replace("label =", "labl ="),
+        ["unknown setting 'data.labl'", "did you mean 'label'?"],
+    ),
     "a policy that does not suit": (
         JOB + '[repair.columns]\ncolour = "mean"\n',
         ["'colour'", "most_frequent"],
@@ -160,6 +167,20 @@ def test_data_that_cannot_be_published_is_a_verdict(
     assert_refused(run(nanproof, make_job(text)), 1, *parts)
 
 
+def test_where_the_last_row_is_dropped_late_no_row_is_left(
+    nanproof: Command, make_job: MakeJob
+) -> None:
+    schema = SCHEMA.replace("pa.Check.ge(0))", "pa.Check.ge(0), unique=True)")
+    job = make_job(
+        HEADER + "".join(f"{i},1,red,{i % 2}\n" for i in range(60)),
+        JOB + "[repair]\nmax_dropped_ratio = 1.0\n",
+        schema,
+    )
+    ended = run(nanproof, job)
+    assert (ended.code, ended.out) == (1, "")
+    assert "no row is left: all 60 rows that were read are quarantined." in ended.err
+
+
 def test_a_failing_job_leaves_the_published_dataset_and_its_own_quarantine(
     nanproof: Command, make_job: MakeJob
 ) -> None:
@@ -201,15 +222,6 @@ def test_a_damaged_manifest_says_how_to_go_on(nanproof: Command, make_job: MakeJ
     manifest.write_text("{}")
     assert_refused(run(nanproof, job), 2, "cannot read", f"delete {manifest}")
     manifest.unlink()
-    assert run(nanproof, job).code == 0
-
-
-def test_training_without_its_shards_is_refused_before_the_job_starts(
-    nanproof: Command, make_job: MakeJob
-) -> None:
-    job = make_job(job=JOB + '[shards]\nformats = ["parquet"]\n')
-    assert_refused(nanproof("run", job), 2, "shards.formats", "--until shards")
-    assert not (job.parent / "out").exists()
     assert run(nanproof, job).code == 0
 
 
@@ -315,19 +327,11 @@ def test_a_folder_without_a_dataset_is_told(nanproof: Command, tmp_path: Path) -
 def test_misspelled_options_and_commands_are_usage(nanproof: Command, make_job: MakeJob) -> None:
     assert nanproof("run", make_job(), "--untli", "shards").code == 2
     assert nanproof("rnu", make_job()).code == 2
+    until = nanproof("run", make_job(), "--until", "shard")
+    assert (until.code, "did you mean 'shards'?" in until.err) == (2, True)
     assert nanproof("run", make_job(), "--workers", 0).code == 2
     assert nanproof("--help").code == 0
     assert nanproof("--version").out.startswith("nanproof ")
-
-
-def test_without_tensorflow_the_extra_is_named_before_the_job_starts(
-    nanproof: Command, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = make_job()
-    monkeypatch.setattr("pipeline.tensorflow_import.find_spec", lambda name: None)
-    assert_refused(nanproof("run", job), 2, "nanproof[train]", "--until shards")
-    assert not (job.parent / "out").exists()
-    assert run(nanproof, job).code == 0
 
 
 def test_a_bug_of_ours_is_no_verdict(

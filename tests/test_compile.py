@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
 import pytest
 
 from pipeline.errors import SchemaError
@@ -129,3 +130,12 @@ def test_a_column_whose_name_is_no_text_is_refused() -> None:
         compile_schema(pa.DataFrameSchema({0: pa.Column(float)}))
     with pytest.raises(SchemaError, match="unique names 0"):
         compile_schema(pa.DataFrameSchema({"x": pa.Column(float)}, unique=[0, "x"]))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "+02:00"])
+def test_the_times_of_any_zone_can_be_read_back_by_pandas(zone: str) -> None:
+    native = pd.DatetimeTZDtype("us", zone)
+    dtype = compile_schema(pa.DataFrameSchema({"x": pa.Column(native)}))["x"].dtype
+    named = dtype.partition(",")[2].strip(" ]")
+    times = pyarrow.array([0], pyarrow.timestamp("us", named)).to_pandas()
+    assert times[0].utcoffset() == pd.Timestamp(0, tz=zone).utcoffset()

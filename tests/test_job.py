@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import SettingsError
-from pipeline.job import Constant, Job, read_job, read_train_settings
+from pipeline.job import Constant, Job, describe_job, read_job, read_train_settings
 
 DATA = {"raw": ["raw/*.csv"], "schema": "table:Table", "label": "y"}
 
@@ -86,6 +87,114 @@ def test_an_unknown_setting_is_named_with_its_nearest(
     assert error.fix == f"did you mean '{near}'?"
 
 
+@pytest.mark.parametrize(
+    ("tables", "where", "fix"),
+    [
+        ({"data": {"raw": ["a"], "schema": "a:b", "labl": "y"}}, "data.labl", "label"),
+        ({"data": {"raws": ["a"], "schema": "a:b", "label": "y"}}, "data.raws", "raw"),
+        ({"dta": {"raw": ["a"]}}, "dta", "data"),
+        ({"data": DATA, "repair": {"colums": {"a": "drop"}}}, "repair.colums", "columns"),
+        (
+            {"data": DATA, "repair": {"numeric": {"constnt": 0}}},
+            "repair.numeric.constnt",
+            "constant",
+        ),
+        (
+            {"data": DATA, "repair": {"columns": {"a": {"Constant": 0}}}},
+            "repair.columns.a.Constant",
+            "constant",
+        ),
+    ],
+)
+def test_a_misspelt_key_is_named_before_the_one_that_is_missing_for_it(
+    tables: dict[str, Any], where: str, fix: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Job.from_settings(tables)
+    assert caught.value.message == f"unknown setting '{where}'."
+    assert caught.value.fix == f"did you mean '{fix}'?"
+
+
+@pytest.mark.parametrize(
+    ("tables", "fix"),
+    [
+        ({"label": "y", "data": DATA}, "write it under [data]."),
+        ({"data": {**DATA, "csv": {"group": "a"}}}, "write it under [data]."),
+        ({"data": {**DATA, "delimiter": ";"}}, "write it under [data.csv]."),
+        ({"data": DATA, "seed": 3}, "write it under [split] or [train]."),
+    ],
+)
+def test_a_setting_in_the_wrong_table_is_told_the_right_one(
+    tables: dict[str, Any], fix: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Job.from_settings(tables)
+    assert caught.value.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("tables", "where", "near"),
+    [
+        ({"repair": {"numeric": "medain"}}, "repair.numeric", "median"),
+        ({"repair": {"categorical": "most_frequnt"}}, "repair.categorical", "most_frequent"),
+        ({"repair": {"columns": {"a b": "Clip"}}}, "repair.columns.a b", "clip"),
+        ({"shards": {"formats": ["parquet", "tfrecrod"]}}, "shards.formats.1", "tfrecord"),
+        ({"data": {"on_bad_file": "quarantined"}}, "data.on_bad_file", "quarantine"),
+        ({"train": {"task": "classify"}}, "train.task", "classification"),
+    ],
+)
+def test_a_misspelt_value_is_told_its_nearest(
+    tables: dict[str, Any], where: str, near: str
+) -> None:
+    error = refusal_of(**tables)
+    assert error.message.startswith(f"setting '{where}': ")
+    assert error.fix == f"did you mean '{near}'?"
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        (
+            {"repair": {"numeric": "x"}},
+            '"median", "mean", "clip", "drop" or { constant = … }',
+        ),
+        ({"repair": {"max_dropped_ratio": 7}}, "a number from 0 to 1"),
+        ({"train": {"hidden": [0]}}, "a whole number ≥ 1"),
+        ({"train": {"learning_rate": -1.0}}, "a number > 0"),
+        ({"train": {"seed": -1}}, "a whole number ≥ 0 and < 4,294,967,296"),
+        ({"data": {"raw": "a.csv"}}, "a list of texts"),
+        ({"data": {"missing": 5}}, "a list of texts or a table of lists of texts"),
+        ({"data": {"missing": [5]}}, "text"),
+        ({"data": {"csv": {"columns": [5]}}}, "text"),
+        ({"data": {"csv": {"quote": "''"}}}, "one character"),
+        ({"repair": {"indicators": 3}}, "true, false or a list of texts"),
+        ({"check": {"rules": 3}}, "a table of numbers from 0 to 1"),
+        ({"split": 3}, "a table"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_what_would(
+    tables: dict[str, Any], expected: str
+) -> None:
+    assert refusal_of(**tables).expected == expected
+
+
+WRONG = [3, -1, 1.5, math.nan, "x", "", True, [1], [[]], {}, {"a": 1}, {"constant": [1]}, None]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_no_value_of_any_setting_is_more_than_refused(wrong: Any) -> None:
+    for table, node in describe_job()["properties"].items():
+        for key in node.get("properties", {"": None}):
+            tables = {table: {key: wrong} if key else wrong}
+            data = {**DATA, **tables.get("data", {})} if table == "data" else DATA
+            with suppress(SettingsError):
+                Job.from_settings({**tables, "data": data})
+
+
+def test_what_is_a_table_says_so() -> None:
+    assert refusal_of(split=3).message == "setting 'split': it is a table."
+
+
 def test_an_unknown_setting_that_resembles_none_lists_the_known_ones() -> None:
     assert refusal_of(shards={"zzz": 1}).fix == "known here: 'formats', 'rows'."
 
@@ -136,7 +245,8 @@ def test_a_value_of_the_wrong_type_or_range_is_named_by_its_setting(
     with pytest.raises(SettingsError) as caught:
         Job.from_settings(settings)
     assert caught.value.message.startswith(f"setting '{where}': ")
-    assert where in (caught.value.fix or "")
+    fix = caught.value.fix or ""
+    assert where in fix or fix.startswith("did you mean ")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import check_job, run_job
+from pipeline.arrow import strings
+from pipeline.load.unmended import read_spelled
 from tests.conftest import HEADER, JOB, make_rows
 from tests.reading import read_all, read_split
 
@@ -90,3 +94,63 @@ def test_a_row_of_a_file_that_is_not_read_replaces_nothing(
     mend(aside).assign(_source="raw/other.csv").to_parquet(job.parent / "raw" / "mended.parquet")
     ledger = run_job(job, out=tmp_path / "again", until="shards").ledger
     assert (ledger.rows["read"], ledger.rows["replaced"]) == (66, 0)
+
+
+@pytest.mark.parametrize("others_are_mended", [True, False])
+def test_a_malformed_line_that_was_not_mended_keeps_its_bytes(
+    make_job: MakeJob, tmp_path: Path, others_are_mended: bool
+) -> None:
+    job, _ = quarantine(make_job, tmp_path / "out", HEADER + make_rows(60))
+    line = b"8,1002,r\xe9d\xff"
+    with (job.parent / "raw" / "a.csv").open("ab") as file:
+        file.write(BROKEN.splitlines(keepends=True)[0].encode() + line + b"\n")
+    run_job(job, out=tmp_path / "out", until="shards")
+    aside = read_all(tmp_path / "out", "quarantine")
+    for turn in range(2):
+        if others_are_mended:
+            well_formed = aside["_malformed"].isna()
+            aside.loc[well_formed, ["size", "label"]] = ["50", "1"]
+        aside.to_parquet(job.parent / "raw" / f"mended-{turn}.parquet")
+        ledger = run_job(job, out=tmp_path / f"again-{turn}", until="shards").ledger
+        num_aside = 1 if others_are_mended else 2
+        assert (ledger.rows["read"], ledger.rows["quarantined"]) == (62, num_aside)
+        aside = read_all(tmp_path / f"again-{turn}", "quarantine")
+        assert aside["_malformed"].dropna().tolist() == [line]
+        reasons = aside.loc[aside["_malformed"].notna(), "_reasons"].iloc[0]
+        assert [reason["rule"] for reason in reasons] == ["malformed"]
+        (job.parent / "raw" / f"mended-{turn - 1}.parquet").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "csv of bytes", "jsonl"])
+def test_a_malformed_line_in_text_that_was_not_mended_keeps_its_bytes(
+    make_job: MakeJob, tmp_path: Path, form: str
+) -> None:
+    job, aside = quarantine(make_job, tmp_path / "out", HEADER + make_rows(60) + BROKEN)
+    aside = aside.iloc[2:].drop(columns="_reasons")
+    if form != "csv of bytes":  # which pandas spells b'8,1002,red'
+        aside["_malformed"] = [data.decode() for data in aside["_malformed"]]
+    file = job.parent / "raw" / f"mended.{form.split()[0]}"
+    if form == "jsonl":
+        aside.to_json(file, orient="records", lines=True)
+    else:
+        aside.to_csv(file, index=False)
+    ledger = run_job(job, out=tmp_path / "again", until="shards").ledger
+    assert (ledger.rows["read"], ledger.rows["quarantined"]) == (63, 3)
+    again = read_all(tmp_path / "again", "quarantine")
+    assert again["_malformed"].dropna().tolist() == [b"8,1002,red"]
+
+
+@given(st.binary())
+def test_bytes_that_python_spelled_are_read_back(data: bytes) -> None:
+    assert read_spelled(strings([str(data), None])).to_pylist() == [data, None]
+
+
+@given(st.text() | st.builds("b'{}'".format, st.text()))
+def test_any_other_text_stands_for_its_own_bytes(text: str) -> None:
+    (found,) = read_spelled(strings([text])).to_pylist()
+    assert found == text.encode() or str(found) == text
+
+
+@pytest.mark.parametrize("text", ["b'a'b'", r"b'\d'", "b'é'", "b'a", "8,b'x'", r"b'\xE9'", "b''x"])
+def test_what_only_begins_like_spelled_bytes_is_text(text: str) -> None:
+    assert read_spelled(strings([text])).to_pylist() == [text.encode()]

@@ -350,3 +350,24 @@ def test_a_parser_that_fills_from_other_rows_is_caught_among_many(fill: Any) -> 
     cells[1234] = cells[2345] = ""
     with pytest.raises(NotRowWise, match="'mine'"):
         judge_cells(cells, Column(float, nullable=True, parsers=Parser(fill, name="mine")))
+
+
+@pytest.mark.parametrize(
+    ("function", "copies"),
+    [
+        (lambda df: pd.concat([df, df[["a"]]], axis=1), 2),
+        (lambda df: df.drop(columns="a"), 0),
+    ],
+)
+def test_a_parser_that_doubles_or_drops_a_column_is_named(function: Any, copies: int) -> None:
+    schema = pa.DataFrameSchema(
+        {"a": Column(int), "b": Column(int)}, parsers=Parser(function, name="mine")
+    )
+    with pytest.raises(SchemaError, match=f"the parser 'mine' gives the column 'a' {copies} times"):
+        validate_frame(pd.DataFrame({"a": [1], "b": [2]}), schema)
+
+
+def test_a_parser_that_raises_on_all_of_the_first_rows_breaks_those_alone() -> None:
+    column = Column(float, parsers=Parser(lambda v: 1 / int(v), element_wise=True))
+    found = judge_cells(["0"] * 60 + ["1"] * 40, column)
+    assert found == [(row, "type") for row in range(60)]

@@ -72,7 +72,7 @@ def write_job(folder: Path, num_files: int, partition_bytes: int, report: str) -
     tables = {
         "data": {
             "raw": ["raw/*.csv"], "schema": "table:Table", "label": "label",
-            "partition_bytes": partition_bytes,
+            "ignore": ["part", "amount"], "partition_bytes": partition_bytes,
         },
         "repair": {"numeric": "drop", "categorical": "drop", "max_dropped_ratio": 1.0},
         "shards": {"formats": ["parquet"]},

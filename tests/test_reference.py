@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BadReference
-from pipeline.reference import find_module_file, load_module, resolve_reference, search_folders
+from pipeline.reference import (
+    find_module_file,
+    load_module,
+    look_up_reference,
+    resolve_reference,
+    search_folders,
+)
 
 
 @pytest.fixture
@@ -192,3 +198,55 @@ def test_the_import_path_is_left_as_it_was(project: Path) -> None:
     before = list(sys.path)
     assert load_module("rules", project, setting="x").Table[0] == str(project)
     assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def Table(): ...",
+        "async def Table(): ...",
+        "class Table: ...",
+        "Table = 1",
+        "Table: int = 1",
+        "first, *Table = [1]",
+        "import json as Table",
+        "import Table.part",
+        "from os import *",
+        "def __getattr__(name): return 1",
+        "if True:\n    try:\n        Table = 1\n    finally:\n        pass",
+        "def make():\n    global Table\n    Table = 1\nmake()",
+        "for Table in [1]: ...",
+        "(Table := 1)",
+        "with open(__file__) as Table: ...",
+    ],
+)
+def test_a_look_up_passes_a_name_however_it_is_bound_and_runs_nothing(
+    project: Path, text: str
+) -> None:
+    write(project / "rules.py", f"raise RuntimeError\n{text}")
+    look_up_reference("rules:Table.part", project, setting="train.model")
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "says", "fix"),
+    [
+        ("rules:Tabel", "Table = Tabel = 1", None, None),
+        ("rules:Tabel", "Table = 1\nprint(Tabel)", "has no 'Tabel'", "did you mean 'Table'?"),
+        ("rules:Table", "", "has no 'Table'", "write it there; the module is empty."),
+        ("rulse:Table", "Table = 1", "no module 'rulse'", "correct the name"),
+        ("rules.Table", "Table = 1", "is not a reference", "a colon"),
+        ("rules:Table", "a = 1\nb = = 2", "line 2: SyntaxError", "correct that file"),
+    ],
+)
+def test_a_look_up_refuses_what_cannot_be_resolved(
+    project: Path, reference: str, text: str, says: str | None, fix: str | None
+) -> None:
+    write(project / "rules.py", text)
+    if says is None:
+        look_up_reference(reference, project, setting="train.model")
+        return
+    with pytest.raises(BadReference) as caught:
+        look_up_reference(reference, project, setting="train.model")
+    assert says in caught.value.message
+    assert (fix or "") in (caught.value.fix or "")
+    assert caught.value.message.startswith("train.model")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import check_job, run_job
 from pipeline.arrow import strings
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE, Batch, Column
 from pipeline.schema import ColumnSchema, Schema
-from pipeline.whole import find_repeats, list_keys, spill_keys
+from pipeline.whole import find_repeats, list_keys, name_keys, spill_keys
+from tests.conftest import JOB
+from tests.reading import read_all
 
 KEEP = {"all": False, "exclude_first": "first", "exclude_last": "last"}
 NUM_BUCKETS = 3
@@ -135,3 +138,64 @@ def test_a_repeated_row_that_is_broken_otherwise_is_known_to_be_counted(tmp_path
     assert repeats.row_ids.tolist() == [0, 2, 3]
     assert repeats.rows.tolist() == [2, 7, 9]
     assert repeats.otherwise_broken.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("columns", "sets", "names"),
+    [
+        ("ab", [("a", "b")], ["a+b"]),
+        (["a", "b", "a+b"], [("a", "b")], ["(a+b)"]),
+        (["a+b", "c", "a", "b+c"], [("a+b", "c"), ("a", "b+c")], ["a+b+c", "(a+b+c)"]),
+        (["a", "b", "a+b", "(a+b)"], [("b",), ("a", "b")], ["b", "((a+b))"]),
+    ],
+)
+def test_no_two_keys_and_no_key_and_column_are_called_alike(
+    columns: Sequence[str], sets: list[tuple[str, ...]], names: list[str]
+) -> None:
+    schemas = tuple(ColumnSchema(name, "int", "int64") for name in columns)
+    assert list(name_keys(Schema("table", schemas, unique=tuple(sets)))) == names
+
+
+def test_a_column_and_a_key_that_is_written_alike_are_counted_apart(
+    make_job: Callable[..., Path], tmp_path: Path
+) -> None:
+    schema = """
+import pandera.pandas as pa
+columns = {"a": pa.Column(int), "b": pa.Column(int), "a+b": pa.Column(int, unique=True)}
+Table = pa.DataFrameSchema({**columns, "label": pa.Column(int)}, unique=["a", "b"])
+"""
+    rows = [(i, i, i, i % 2) for i in range(60)] + [(90, 90, 5, 0), (91, 91, 95, 0)] * 2
+    frame = pd.DataFrame(rows, columns=["a", "b", "a+b", "label"])
+    settings = JOB.replace("[train]", "[repair]\nmax_dropped_ratio = 1.0\n[train]")
+    job = make_job(frame.to_csv(index=False), settings, schema)
+    single = int(frame.duplicated("a+b", keep=False).sum())
+    pair = int(frame.duplicated(["a", "b"], keep=False).sum())
+    found = check_job(job).broken
+    assert found == {("a+b", "unique"): single, ("(a+b)", "unique"): pair}
+    assert (single, pair) == (5, 4)
+    run_job(job, out=tmp_path / "out", until="shards")
+    aside = read_all(tmp_path / "out", "quarantine")
+    reasons = [(r["column"], r["value"]) for row in aside["_reasons"] for r in row]
+    assert reasons.count(("a+b", "5")) == 3
+    assert reasons.count(("(a+b)", None)) == pair
+
+
+def test_a_key_that_is_given_twice_is_judged_once() -> None:
+    schema = schema_of(single=True, unique=(("a",), ("b", "c"), ("b", "c")))
+    assert list_keys(schema) == (("a",), ("b", "c"))
+
+
+def test_a_key_has_no_value_of_a_carried_column_that_is_called_like_it(
+    make_job: Callable[..., Path], tmp_path: Path
+) -> None:
+    schema = """
+import pandera.pandas as pa
+columns = {name: pa.Column(int) for name in ("a", "b", "label")}
+Table = pa.DataFrameSchema(columns, unique=["a", "b"])
+"""
+    rows = [(i, i, "x", i % 2) for i in range(60)] + [(7, 7, "x", 0)]
+    frame = pd.DataFrame(rows, columns=["a", "b", "a+b", "label"])
+    run_job(make_job(frame.to_csv(index=False), JOB, schema), out=tmp_path / "o", until="shards")
+    aside = read_all(tmp_path / "o", "quarantine")
+    reasons = [(r["column"], r["value"]) for row in aside["_reasons"] for r in row]
+    assert reasons == [("a+b", None)] * 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -121,3 +124,55 @@ def test_a_frame_of_other_columns_than_the_schema_s_is_refused(
     schema = pa.DataFrameSchema({"a": pa.Column(float), "b": pa.Column(float)}, **facts)
     with pytest.raises(InputError, match=f"the DataFrame: .*{error}"):
         validate_frame(pd.DataFrame([["1"] * len(names)], columns=names), schema)
+
+
+def test_a_frame_s_headers_are_stripped_as_a_file_s_are() -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(int), "y": pa.Column(int)}, strict=True)
+    verdict = validate_frame(pd.DataFrame({" x": ["1", "a"], "y\t": ["2", "3"]}), schema)
+    assert reasons_of(verdict) == [(1, "x", "type", "a")]
+    with pytest.raises(InputError, match="'x' 2 times"):
+        validate_frame(pd.DataFrame([[1, 2, 3]], columns=["x", "x ", "y"]), schema)
+
+
+HALF = "\ud800"  # of a surrogate pair, which is no character
+
+
+@pytest.mark.parametrize(
+    ("cells", "broken"),
+    [
+        (pd.Series([HALF, "1", None], dtype=object), {0: "type", 2: "missing"}),
+        (np.array([HALF, 1, 1.0], object), {0: "type"}),
+        (pd.Categorical(pd.Index([HALF, "1"], dtype=object)), {0: "type"}),
+        (pd.period_range("2024", periods=2), {0: "type", 1: "type"}),
+        (pd.interval_range(0, 2), {0: "type", 1: "type"}),
+        (np.array([object(), "1"], object), {0: "type"}),
+        (np.array([pd.Period("2024"), 1], object), {0: "type"}),
+        (np.array([1j, 1]), {0: "type", 1: "type"}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [int, str])
+def test_a_frame_s_cells_of_types_that_no_file_holds_are_of_another_type(
+    dtype: Any, cells: Any, broken: dict[int, str]
+) -> None:
+    schema = pa.DataFrameSchema({"x": pa.Column(dtype)})
+    verdict = validate_frame(pd.DataFrame({"x": pd.Series(cells)}), schema)
+    assert dict(zip(verdict.reasons["row"], verdict.reasons["rule"], strict=True)) == broken
+
+
+def test_a_frame_s_mixed_cells_are_read_by_their_text() -> None:
+    cells = [1, "2", Decimal("3"), b"4", 5.0, UUID(int=6), date(2024, 1, 7), None]
+    frame = pd.DataFrame({"x": pd.Series(cells, dtype=object)})
+    listed = ["1", "2", "3", "4", "5.0", str(UUID(int=6)), "2024-01-07"]
+    schema = pa.DataFrameSchema({"x": pa.Column(str, Check.isin(listed))})
+    assert reasons_of(validate_frame(frame, schema)) == [(7, "x", "missing", None)]
+
+
+def test_a_column_called_like_a_key_is_told_from_the_key() -> None:
+    schema = pa.DataFrameSchema(
+        {name: pa.Column(int, unique=name == "a+b") for name in ("a", "b", "a+b")},
+        unique=["a", "b"],
+    )
+    df = pd.DataFrame({"a": [1, 1, 2], "b": [1, 1, 2], "a+b": [5, 6, 6]})
+    reasons = validate_frame(df, schema).reasons
+    found = set(zip(reasons["row"], reasons["column"], strict=True))
+    assert found == {(0, "(a+b)"), (1, "(a+b)"), (1, "a+b"), (2, "a+b")}

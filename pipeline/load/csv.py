@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,7 @@ from pipeline.load.cells import (
 from pipeline.load.reading import Reading
 from pipeline.load.records import Offsets, Records
 from pipeline.load.source import Source
+from pipeline.load.unmended import MALFORMED, may_be_unmended, read_spelled, set_unmended_apart
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "float": pa.float64(),
@@ -107,16 +108,20 @@ class CsvReader:
         for place, detail in rejected.items():
             faults[int(kept[place]) if kept is not None else place] = detail
         rows = _places(records, kept, rejected)
-        malformed = self._describe(data, records, faults, first, row)
-        return Batch(
+        read_texts = partial(self._read_texts, data, records, rows)
+        batch = Batch(
             source=self.source.name,
             row_ids=rows + (self.source.first_id + first),
             rows=records.lines[rows] + row,
             columns=columns,
             carried=carried,
-            read_texts=partial(self._read_texts, data, records, rows),
-            malformed=malformed,
+            read_texts=partial(read_texts, self.source.raw_columns),
+            malformed=self._describe(data, records, faults, first, row),
         )
+        if not may_be_unmended(self.source, self.reading):
+            return batch
+        texts = read_texts((MALFORMED,), np.arange(len(rows)))
+        return set_unmended_apart(batch, read_spelled(texts[MALFORMED]))
 
     def _describe(
         self, data: bytes, records: Records, faults: Mapping[int, str], first: int, row: int
@@ -134,13 +139,18 @@ class CsvReader:
         return tuple(found)
 
     def _read_texts(
-        self, data: bytes, records: Records, rows: Offsets, positions: Positions
+        self,
+        data: bytes,
+        records: Records,
+        rows: Offsets,
+        columns: Sequence[str],
+        positions: Positions,
     ) -> dict[str, pa.Array]:
         """Return the cells of some rows as they stand in the file, all as text."""
         text = gather(data, records, rows[positions])
         types = dict.fromkeys(self.source.columns, pa.string())
         table = self._parse(text, records.longest, types, [], {})
-        return {name: _combine(table.column(name)) for name in self.source.raw_columns}
+        return {name: _combine(table.column(name)) for name in columns}
 
     def _read_columns(
         self, data: bytes, longest: int, rejected: dict[int, str]

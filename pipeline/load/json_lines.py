@@ -35,6 +35,7 @@ from pipeline.load.opening import Location
 from pipeline.load.reading import Reading
 from pipeline.load.records import Records
 from pipeline.load.source import Source
+from pipeline.load.unmended import MALFORMED, may_be_unmended, read_spelled, set_unmended_apart
 
 # So many lines are asked for their keys before the first row is judged.
 SAMPLE_LINES = 1_000
@@ -174,7 +175,7 @@ def read_batches(
                 places.append(place)
                 objects.append(cells)
         numbers = np.array(places, np.int64)
-        yield Batch(
+        batch = Batch(
             source=source.name,
             row_ids=numbers + (source.first_id + first),
             rows=numbers + row,
@@ -183,6 +184,10 @@ def read_batches(
             read_texts=partial(_read_texts, objects, source),
             malformed=tuple(malformed),
         )
+        if may_be_unmended(source, reading):
+            texts = strings([_to_text(cells.get(MALFORMED)) for cells in objects])
+            batch = set_unmended_apart(batch, read_spelled(texts))
+        yield batch
 
 
 def _read_columns(objects: list[Cells], source: Source, reading: Reading) -> dict[str, Column]:

@@ -19,7 +19,8 @@ from pipeline.load.cells import missing_column
 from pipeline.load.opening import Location, open_raw
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
-from pipeline.load.typed import convert_array, list_texts, plain_array
+from pipeline.load.typed import convert_array, list_bytes, list_texts, plain_array
+from pipeline.load.unmended import MALFORMED, may_be_unmended, set_unmended_apart
 
 
 @contextmanager
@@ -172,7 +173,7 @@ def _wrap(
         for name in raw_columns
         if reading.carries(name)
     }
-    return Batch(
+    batch = Batch(
         source=source.name,
         row_ids=np.arange(place, place + rows.num_rows) + source.first_id,
         rows=np.arange(place, place + rows.num_rows) + 1,
@@ -180,6 +181,9 @@ def _wrap(
         carried=pa.table(carried),
         read_texts=partial(_read_texts, {name: arrays[name] for name in raw_columns}),
     )
+    if not may_be_unmended(source, reading):
+        return batch
+    return set_unmended_apart(batch, list_bytes(arrays[MALFORMED]))
 
 
 def _read_texts(arrays: dict[str, pa.Array], positions: Positions) -> dict[str, pa.Array]:

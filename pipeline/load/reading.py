@@ -24,6 +24,8 @@ class Reading:
         filters: Whether a column that the schema does not name is left out.
         also_carried: Columns that are read as their own types and carried as they were, too.
         batch_rows: How many rows a batch holds at most.
+        finds_unmended: Whether a row of a mended quarantine that is nothing but the bytes of a
+            malformed record comes as that record again.
     """
 
     schema: Schema
@@ -32,6 +34,7 @@ class Reading:
     batch_rows: int = BATCH_ROWS
     filters: bool = False
     also_carried: frozenset[str] = frozenset()
+    finds_unmended: bool = True
 
     @classmethod
     def of(cls, schema: Schema, data: DataSettings, batch_rows: int = BATCH_ROWS) -> Reading:

@@ -121,6 +121,13 @@ def list_texts(array: pa.Array) -> pa.Array:
     return array.cast(pa.string())
 
 
+def list_bytes(array: pa.Array) -> pa.Array:
+    """Return the cells as bytes: those of bytes and of text as they are."""
+    array = _unwrap(array)
+    as_it_is = _is_binary(array.type) or pa.types.is_string(array.type)
+    return (array if as_it_is else list_texts(array)).cast(pa.binary())
+
+
 def _is_sound(array: pa.Array) -> bool:
     """Tell whether an array is not text, or all of it is UTF-8, which Parquet does not ensure."""
     if not pa.types.is_string(array.type):

@@ -1,12 +1,12 @@
 """Learn fills on the train split; impute, clip or drop."""
 
 from pipeline.repair.apply import TOO_MANY_REPAIRS, Decision, Repaired, apply_plan, decide
+from pipeline.repair.bounds import legal_bounds, list_range_rules
 from pipeline.repair.plan import (
     ColumnPlan,
     LabelPlan,
     Plan,
     TensorPlan,
-    legal_bounds,
     plan_column,
     plan_label,
     policy_of,
@@ -26,6 +26,7 @@ __all__ = [
     "apply_plan",
     "decide",
     "legal_bounds",
+    "list_range_rules",
     "merge",
     "merge_tensors",
     "plan_column",

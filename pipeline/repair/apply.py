@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,18 +14,6 @@ from pipeline.arrow import strings, to_arrow
 from pipeline.batch import Column, Finding
 from pipeline.repair.plan import ColumnPlan
 
-# The rules that a value beyond a bound breaks: `clip` mends these, and no others.
-RANGE_RULES = frozenset(
-    {
-        "inf",
-        "overflow",
-        "in_range",
-        "greater_than",
-        "greater_than_or_equal_to",
-        "less_than",
-        "less_than_or_equal_to",
-    }
-)
 TOO_MANY_REPAIRS = "too_many_repairs"
 
 
@@ -88,7 +76,10 @@ class Repaired:
 
 
 def apply_plan(
-    column: Column, plan: ColumnPlan, broken: Mapping[str, npt.NDArray[np.int64]]
+    column: Column,
+    plan: ColumnPlan,
+    broken: Mapping[str, npt.NDArray[np.int64]],
+    range_rules: Collection[str],
 ) -> Repaired:
     """Mend the broken cells of one feature column and fill its blanks.
 
@@ -96,14 +87,15 @@ def apply_plan(
         column: The cells as they were spilled.
         plan: The column's plan.
         broken: Rule to the ascending positions that break it.
+        range_rules: Those among them that a value beyond a bound breaks.
     """
     blank = ~column.is_ok() if column.states is not None else np.zeros(len(column), bool)
     mended = np.zeros(len(column), bool)
-    clipped = np.zeros(len(column), bool)
+    otherwise = np.zeros(len(column), bool)
     for rule, positions in broken.items():
         mended[positions] = True
-        if rule in RANGE_RULES:
-            clipped[positions] = True
+        if rule not in range_rules:
+            otherwise[positions] = True
     changed = np.flatnonzero(blank | mended)
     if not len(changed):
         return Repaired(replace(column, states=None), changed)
@@ -111,22 +103,12 @@ def apply_plan(
         return Repaired(_fill_strings(column, plan, blank | mended), changed)
     values = column.values.copy()
     if plan.policy == "clip":
-        only_range = clipped & ~_breaks_more(broken, len(column))
+        only_range = mended & ~otherwise
         values = _clip(values, plan, only_range)
         values[(mended | blank) & ~only_range] = plan.fill
     else:
         values[changed] = plan.fill
     return Repaired(Column(column.kind, values), changed)
-
-
-def _breaks_more(
-    broken: Mapping[str, npt.NDArray[np.int64]], num_rows: int
-) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(num_rows, bool)
-    for rule, positions in broken.items():
-        if rule not in RANGE_RULES:
-            mask[positions] = True
-    return mask
 
 
 def _clip(

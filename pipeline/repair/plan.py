@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.batch import VALUE_DTYPES, Column, Kind
 from pipeline.errors import RepairError, SettingsError
 from pipeline.job import Constant, RepairSettings
+from pipeline.repair.bounds import legal_bounds
 from pipeline.repair.statistics import Summary, summarize
-from pipeline.schema import Check, ColumnSchema
+from pipeline.schema import ColumnSchema
 
 PolicyName = Literal["median", "mean", "most_frequent", "constant", "clip", "drop"]
 Value = bool | int | float | str
@@ -139,8 +140,19 @@ def policy_of(column: ColumnSchema, settings: RepairSettings) -> tuple[PolicyNam
     return chosen, None
 
 
-def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings) -> ColumnPlan:
+def plan_column(
+    column: ColumnSchema,
+    summary: Summary,
+    settings: RepairSettings,
+    training_dtype: str = "float32",
+) -> ColumnPlan:
     """Learn one feature column's plan from its valid train cells.
+
+    Args:
+        column: The column.
+        summary: What was learned.
+        settings: The policies.
+        training_dtype: In which a value beside an open bound is another one still.
 
     Raises:
         RepairError: The column has no valid train cell, and no constant takes their place.
@@ -156,7 +168,11 @@ def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings
             f"repair.columns.{column.name} = {{ constant = … }}.",
             column=column.name,
         )
-    lower, upper = legal_bounds(column) if policy == "clip" else (None, None)
+    shift = _shift(summary) if column.kind == "float" else 0.0
+    lower, upper = None, None
+    if policy == "clip":
+        # What is shifted before the cast keeps its own dtype's resolution.
+        lower, upper = legal_bounds(column, column.dtype if shift else training_dtype)
     plan = {
         "kind": column.kind,
         "policy": policy,
@@ -174,7 +190,7 @@ def plan_column(column: ColumnSchema, summary: Summary, settings: RepairSettings
         minimum=summary.minimum,
         maximum=summary.maximum,
         rank_error=summary.rank_error,
-        shift=_shift(summary) if column.kind == "float" else 0.0,
+        shift=shift,
     )
 
 
@@ -205,52 +221,6 @@ def plan_label(
     listed = column.categories if column.categories is not None else sorted(summary.counts)
     counts = tuple(summary.counts.get(value, 0) for value in listed)
     return LabelPlan(kind=column.kind, task=task, classes=tuple(listed), counts=counts)
-
-
-def legal_bounds(column: ColumnSchema) -> tuple[int | float | None, int | float | None]:
-    """Return the smallest and largest value that the column's range checks let pass."""
-    lowers, uppers = [], []
-    for check in column.checks:
-        if check.warns:
-            continue
-        lower, upper = _check_bounds(check, column)
-        lowers += [] if lower is None else [lower]
-        uppers += [] if upper is None else [upper]
-    return max(lowers, default=None), min(uppers, default=None)
-
-
-def _check_bounds(check: Check, column: ColumnSchema) -> tuple[Any, Any]:
-    given: Mapping[str, Any] = check.statistics
-    lower, upper = given.get("min_value"), given.get("max_value")
-    names = {
-        "ge": (lower, None, True, True),
-        "gt": (lower, None, False, True),
-        "le": (None, upper, True, True),
-        "lt": (None, upper, True, False),
-        "in_range": (
-            lower, upper, given.get("include_min", True), given.get("include_max", True)
-        ),
-    }  # fmt: skip
-    if check.kernel not in names:
-        return None, None
-    low, high, low_closed, high_closed = names[check.kernel]
-    return _inward(low, low_closed, column, up=True), _inward(high, high_closed, column, up=False)
-
-
-def _inward(bound: Any, closed: bool, column: ColumnSchema, *, up: bool) -> Any:
-    """Turn an open bound into the nearest legal value, and a fractional one of an int likewise."""
-    if bound is None:
-        return None
-    if column.kind == "float":
-        if closed:
-            return float(bound)
-        with np.errstate(over="ignore"):
-            typed = np.float64(bound).astype(column.dtype)
-        return float(np.nextafter(typed, typed.dtype.type(np.inf if up else -np.inf)))
-    whole = int(np.ceil(bound)) if up else int(np.floor(bound))
-    if not closed and whole == bound:
-        whole += 1 if up else -1
-    return whole
 
 
 def _fill(column: ColumnSchema, summary: Summary, policy: PolicyName) -> Value:

@@ -19,12 +19,14 @@ from pipeline.job import Job, read_job
 from pipeline.ledger import Ledger, Rule, check_balance
 from pipeline.load import Partition, Source
 from pipeline.manifest import SPLITS, Manifest, Spec
+from pipeline.reference import look_up_reference
 from pipeline.repair import Plan
 from pipeline.run.accounts import count_rows_by_source, keep_ledger, list_account_files
 from pipeline.run.bad_files import set_files_aside
 from pipeline.run.check import CheckResult, check_job
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
+from pipeline.run.keys import refuse_blank_keys
 from pipeline.run.publish import Output, fingerprint_of, open_output, publish, publish_failure
 from pipeline.run.quarantine import Quarantined, QuarantineTask, quarantine_rows
 from pipeline.run.scan import Example, Scanned, ScanTask, merge_examples, scan_partition
@@ -32,6 +34,7 @@ from pipeline.run.settle import (
     Settled,
     check_rows_left,
     empty_split,
+    no_row_left,
     settle_rules,
     too_many_dropped,
 )
@@ -97,14 +100,9 @@ def run_job(
         EnvironmentFailure: The disk, the lock or a worker failed.
         GuardBudgetSpent: Training met too many bad steps. What was published stays.
     """
-    if until == "model":
-        require_tensorflow("stop at the shards with --until shards")
     job = job if isinstance(job, Job) else read_job(job)
-    if until == "model" and "tfrecord" not in job.shards.formats:
-        raise SettingsError(
-            "training reads TFRecord shards, and shards.formats has none.",
-            fix='add "tfrecord" to shards.formats, or stop at the shards with --until shards.',
-        )
+    if until == "model":
+        _require_training(job)
     target = Path(out) if out is not None else job.folder / "out"
     sources = list_inputs(job, raw)
     with ExitStack() as stack:
@@ -112,6 +110,7 @@ def run_job(
             open_engine(workers, scan_partition, guess_partitions(sources, job))
         )
         setup, sources, partitions = prepare(job, sources)
+        refuse_blank_keys(setup, sources)
         staging = stack.enter_context(open_output(target, job))
         stages = _Stages(setup, sources, partitions, staging, target, engine, on_progress)
         scans = stages.scan()
@@ -131,6 +130,18 @@ def run_job(
     training = _train(target, on_progress) if until == "model" else None
     examples = merge_examples(scans) | settled.examples
     return RunResult(target, manifest, ledger, examples, near_unique, training)
+
+
+def _require_training(job: Job) -> None:
+    """Refuse before the shards are written what would keep the model from being trained."""
+    require_tensorflow("stop at the shards with --until shards")
+    if "tfrecord" not in job.shards.formats:
+        raise SettingsError(
+            "training reads TFRecord shards, and shards.formats has none.",
+            fix='add "tfrecord" to shards.formats, or stop at the shards with --until shards.',
+        )
+    if job.train.model is not None:
+        look_up_reference(job.train.model, job.folder, setting="train.model")
 
 
 def _train(out: Path, on_progress: Progress | None) -> TrainResult:
@@ -165,7 +176,8 @@ class _Stages:
         read, rejected = sum(s.read for s in scans), sum(s.rejected for s in scans)
         if read and rejected / read > self.job.repair.max_dropped_ratio:
             self._fail_dropped(scans, settled, [])
-        uncovered = find_uncovered(self.setup.schema, [seen for s in scans for seen in s.seen])
+        seen = [seen for scan in scans for seen in scan.seen]
+        uncovered = find_uncovered(self.setup.schema, seen, self.setup.unjudged)
         broken = [found for found in uncovered if not found.warns]
         if broken:
             self.leave_accounts(scans, settled, [])
@@ -232,6 +244,8 @@ class _Stages:
         ratio = ledger.rows["quarantined"] / ledger.rows["read"]
         if ratio > self.job.repair.max_dropped_ratio:
             self._fail_dropped(scans, settled, finished)
+        if not ledger.rows["clean"]:
+            raise no_row_left(ledger.rows["read"])
         for split in SPLITS:
             if getattr(self.job.split, split) and not ledger.rows[split]:
                 raise empty_split(self.job, split, ledger.rows["clean"], scans)

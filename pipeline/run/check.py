@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +28,7 @@ from pipeline.run.scan import (
 from pipeline.run.settle import Settled, require_rows, settle_rules
 from pipeline.run.setup import Setup, list_inputs, prepare
 from pipeline.validate import describe_rules, list_cell_rules, list_row_parsers
-from pipeline.whole import MONOTONIC, Uncovered, find_uncovered, list_keys, list_orders
+from pipeline.whole import MONOTONIC, Uncovered, find_uncovered, list_orders, name_keys
 
 Examples = dict[Rule, list[Example]]
 # A worker needs half a second to start, in which this process reads more than that.
@@ -149,7 +150,8 @@ def check_job(
         settled = settle_rules(setup, scans, Path(folder))
     rows = sum(scan.read for scan in scans)
     require_rows(rows)
-    uncovered = find_uncovered(setup.schema, [seen for scan in scans for seen in scan.seen])
+    seen = [seen for scan in scans for seen in scan.seen]
+    uncovered = find_uncovered(setup.schema, seen, setup.unjudged)
     broken, warned, failing = _count(setup, sources, scans, settled, uncovered)
     return CheckResult(
         name=job.name,
@@ -187,7 +189,7 @@ def list_rules(setup: Setup) -> tuple[Rule, ...]:
     group = setup.job.data.group
     if group is not None and group not in setup.schema.names:
         rules.append((group, "missing"))
-    rules += [("+".join(key), "unique") for key in list_keys(setup.schema)]
+    rules += [(name, "unique") for name in name_keys(setup.schema)]
     rules += [(name, MONOTONIC) for name, _ in list_orders(setup.schema)]
     rules += [(None, check.name) for check in setup.schema.row_checks]
     if setup.schema.parses:
@@ -226,18 +228,25 @@ def _scan(
     scans: list[Scanned] = []
     broken: Examples = {}
     warned: Examples = {}
-    for scan in engine.map(scan_partition, tasks):
-        add_examples(broken, scan.examples, MAX_PLACES)
-        add_examples(warned, scan.warned_examples, MAX_PLACES)
-        # No more than the first are held, however many partitions there are.
-        scan.examples, scan.warned_examples = {}, {}
-        scans.append(scan)
-        if on_progress is not None:
-            on_progress("check", len(scans), len(tasks))
+    results = zip(tasks, engine.map(scan_partition, tasks), strict=True)
+    for _, of_file in groupby(results, lambda result: result[0].partition.source.index):
+        # No more than the first are held, however many partitions a file has; and no place is
+        # taken before its file is known to be read to its end.
+        first: Examples = {}
+        first_warned: Examples = {}
+        is_read = True
+        for _, scan in of_file:
+            add_examples(first, scan.examples, MAX_PLACES)
+            add_examples(first_warned, scan.warned_examples, MAX_PLACES)
+            scan.examples, scan.warned_examples = {}, {}
+            is_read = is_read and not scan.fault
+            scans.append(scan)
+            if on_progress is not None:
+                on_progress("check", len(scans), len(tasks))
+        if is_read:
+            add_examples(broken, first, MAX_PLACES)
+            add_examples(warned, first_warned, MAX_PLACES)
     marked, scans = set_files_aside(sources, [task.partition for task in tasks], scans)
-    faulty = {source.name for source in marked if source.fault}
-    for places in (*broken.values(), *warned.values()):
-        places[:] = [place for place in places if place.source not in faulty]
     return marked, scans, broken, warned
 
 

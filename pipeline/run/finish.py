@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from pipeline.arrow import positions_array, to_arrow
 from pipeline.batch import Column, Finding
 from pipeline.features import cast_feature, cast_label, is_finite_in
 from pipeline.manifest import SPLITS, File, Shard, Spec
-from pipeline.repair import Plan, Repaired, apply_plan
+from pipeline.repair import Plan, Repaired, apply_plan, list_range_rules
 from pipeline.run.changes import Changes, list_changes
 from pipeline.run.rows import Rows, read_rows
 from pipeline.run.setup import Setup
 from pipeline.run.spilling import reasons_batch
 from pipeline.run.tensors import cast_tensor, pick_rows
 from pipeline.schema import ColumnSchema
-from pipeline.spill import write_bins
+from pipeline.spill import name_spill, write_bins
 from pipeline.split import ShardGroup
 from pipeline.validate import DEFAULT, judge_columns
 from pipeline.write import write_repairs, write_shard
@@ -126,7 +126,10 @@ def _repair(rows: Rows, task: FinishTask) -> tuple[dict[str, Column], dict[str, 
         column = rows.column(schema)
         if schema.name in task.plan.columns:
             mended = apply_plan(
-                column, task.plan.columns[schema.name], rows.broken.get(schema.name, {})
+                column,
+                task.plan.columns[schema.name],
+                rows.broken.get(schema.name, {}),
+                list_range_rules(schema),
             )
             repaired[schema.name] = mended
             column = mended.column
@@ -148,7 +151,11 @@ def _judge(
     )
     # What is ignored is carried as it was, and has been judged by whom it concerns.
     ignored = setup.job.data.ignore
-    findings = [f for f in judged if f.column not in ignored and not f.warns]
+    findings = [
+        finding if finding.column is not None else _leave_out_unjudged(finding, rows)
+        for finding in judged
+        if finding.column not in ignored and not finding.warns
+    ]
     arrays: dict[str, npt.NDArray[Any]] = {}
     for feature in spec.features:
         if feature.kind == "tensor":
@@ -175,6 +182,14 @@ def _judge(
         if unseen.any():
             findings.append(Finding(spec.label.name, CLASS_UNSEEN, np.flatnonzero(unseen)))
     return arrays, findings
+
+
+def _leave_out_unjudged(finding: Finding, rows: Rows) -> Finding:
+    """Leave out the rows that no check on whole rows is asked of, here as in scan."""
+    unasked = [where for rules in rows.unjudged.values() for where in rules.values()]
+    if not unasked:
+        return finding
+    return replace(finding, positions=np.setdiff1d(finding.positions, np.concatenate(unasked)))
 
 
 def _indicator(rows: Rows, name: str, task: FinishTask) -> npt.NDArray[np.float32]:
@@ -212,7 +227,7 @@ def _spill_late(
         for finding in findings
     ]
     reasons = reasons_batch(parts)
-    result.late_reasons = task.staging / f"late-{task.index:05d}.reasons"
+    result.late_reasons = name_spill(task.staging / f"late-{task.index:05d}", "reasons")
     write_bins(result.late_reasons, reasons, np.zeros(len(reasons), np.int64), 1)
 
 

@@ -36,8 +36,9 @@ def fit_plan(setup: Setup, scans: Sequence[Scanned]) -> Plan:
         RepairError: A column has no valid train cell, or a fill that the schema rejects.
     """
     label = setup.job.data.label
+    repair, dtype = setup.job.repair, setup.job.train.dtype
     columns = {
-        name: plan_column(setup.schema[name], _merged(scans, name, setup.points), setup.job.repair)
+        name: plan_column(setup.schema[name], _merged(scans, name, setup.points), repair, dtype)
         for name in setup.features
     }
     summary = _merged(scans, label, setup.points)

@@ -18,6 +18,7 @@ Replaced = Mapping[str, npt.NDArray[np.int64]]
 _PLACE = Schema(
     "place", (ColumnSchema("_source", "string", "str"), ColumnSchema("_row", "int", "int64"))
 )
+_PLACES = Reading(_PLACE, finds_unmended=False)
 
 
 def find_replaced(partitions: Sequence[Partition]) -> Replaced:
@@ -30,7 +31,7 @@ def find_replaced(partitions: Sequence[Partition]) -> Replaced:
     for partition in partitions:
         if not partition.source.is_mended_quarantine:
             continue
-        for batch in read_partition(partition, Reading(_PLACE)):
+        for batch in read_partition(partition, _PLACES):
             names, rows = batch.columns["_source"], batch.columns["_row"]
             told = names.is_ok() & rows.is_ok()
             places = zip(names.values.to_pylist(), rows.values.tolist(), told, strict=True)

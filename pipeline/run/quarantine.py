@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.load import Partition, read_records
 from pipeline.manifest import File
 from pipeline.run.setup import Setup
 from pipeline.run.spilling import reasons_batch
-from pipeline.spill import read_bins
+from pipeline.spill import name_spill, read_bins
 from pipeline.write import nest_reasons, source_names, write_parquet
 
 
@@ -65,7 +65,7 @@ def quarantine_rows(task: QuarantineTask) -> Quarantined:
     table = _add_missing_rows(staged, row_ids, task)
     order = np.argsort(to_numpy(table.column("row_id").combine_chunks()))
     table = table.take(positions_array(order))
-    reasons = _fill_values(reasons, table, row_ids)
+    reasons = _fill_values(reasons, table, row_ids, task.setup.reading.kinds)
     names = reasons.column("column").to_pylist(), reasons.column("rule").to_pylist()
     path = task.staging / f"quarantine-{task.partition.index:05d}.parquet"
     file = write_parquet(
@@ -79,7 +79,7 @@ def quarantine_rows(task: QuarantineTask) -> Quarantined:
 
 def _gather_reasons(task: QuarantineTask) -> pa.Table | None:
     """Return all reasons of the partition's rejected rows, each once."""
-    parts = [batch for stem in task.spills for batch in read_bins(stem.with_suffix(".reasons"))]
+    parts = [batch for stem in task.spills for batch in read_bins(name_spill(stem, "reasons"))]
     first, last = task.partition.row_ids
     for path in task.late:
         for batch in read_bins(path):
@@ -99,7 +99,7 @@ def _gather_reasons(task: QuarantineTask) -> pa.Table | None:
     for stem in task.spills:
         parts += [
             _take(batch, np.isin(to_numpy(batch.column("row_id")), rejected))
-            for batch in read_bins(stem.with_suffix(".broken"))
+            for batch in read_bins(name_spill(stem, "broken"))
         ]
     table = pa.Table.from_batches(parts)
     keys = zip(*(table.column(n).to_pylist() for n in ("row_id", "column", "rule")), strict=True)
@@ -115,7 +115,7 @@ def _staged_rows(task: QuarantineTask) -> list[pa.Table]:
     return [
         pa.Table.from_batches([batch])
         for stem in task.spills
-        for batch in read_bins(stem.with_suffix(".rejected"))
+        for batch in read_bins(name_spill(stem, "rejected"))
     ]
 
 
@@ -135,13 +135,18 @@ def _add_missing_rows(
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _fill_values(reasons: pa.Table, rows: pa.Table, row_ids: npt.NDArray[np.int64]) -> pa.Table:
-    """Put the cell's text to the reasons that came without one."""
+def _fill_values(
+    reasons: pa.Table, rows: pa.Table, row_ids: npt.NDArray[np.int64], known: Collection[str]
+) -> pa.Table:
+    """Put the cell's text to the reasons that came without one.
+
+    A key of several columns may be called like a column that the schema does not know.
+    """
     columns, values = reasons.column("column").to_pylist(), reasons.column("value").to_pylist()
     places = np.searchsorted(row_ids, to_numpy(reasons.column("row_id").combine_chunks())).tolist()
     texts: dict[str, list[str | None]] = {}
     for index, (column, value) in enumerate(zip(columns, values, strict=True)):
-        if value is None and column is not None and f"t:{column}" in rows.column_names:
+        if value is None and column in known and f"t:{column}" in rows.column_names:
             if column not in texts:
                 texts[column] = rows.column(f"t:{column}").to_pylist()
             values[index] = texts[column][places[index]]

@@ -13,11 +13,13 @@ import pyarrow as pa
 from pipeline.arrow import is_valid, positions_array, to_numpy
 from pipeline.batch import MISSING, NAN, OK, Column, Positions
 from pipeline.schema import ColumnSchema
-from pipeline.spill import read_bins
+from pipeline.spill import Holds, name_spill, read_bins
 from pipeline.split import order_rows
 
 Cells = Mapping[str, Mapping[str, Positions]]
 """Column to rule to the positions of cells."""
+
+_CELLS: tuple[Holds, ...] = ("broken", "changed", "unjudged")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Rows:
         table: The spilled columns: `c:` and the schema's, `x:` and the carried ones.
         broken: The cells that are broken.
         changed: The cells that the schema's own parsers and defaults changed.
+        unjudged: The cells of ignored columns that hold no valid value.
         texts: Column and position to the text of each of these as it was read.
     """
 
@@ -38,6 +41,7 @@ class Rows:
     table: pa.Table
     broken: Cells
     changed: Cells
+    unjudged: Cells
     texts: Mapping[tuple[str, int], str | None]
 
     def column(self, schema: ColumnSchema) -> Column:
@@ -69,7 +73,7 @@ def read_rows(
     tables = [
         pa.Table.from_batches([batch])
         for stem in spills
-        for batch in read_bins(stem.with_suffix(".rows"), bins)
+        for batch in read_bins(name_spill(stem, "rows"), bins)
     ]
     if not tables:
         return None, 0
@@ -86,11 +90,12 @@ def read_rows(
     table = table.take(positions_array(order))
     row_ids = _numbers(table, "row_id")
     texts: dict[tuple[str, int], str | None] = {}
-    broken, changed = (
-        _read_cells([stem.with_suffix(suffix) for stem in spills], bins, row_ids, texts)
-        for suffix in (".broken", ".changed")
+    broken, changed, unjudged = (
+        _read_cells([name_spill(stem, holds) for stem in spills], bins, row_ids, texts)
+        for holds in _CELLS
     )
-    return Rows(row_ids, _numbers(table, "row"), table, broken, changed, texts), num_read
+    lines = _numbers(table, "row")
+    return Rows(row_ids, lines, table, broken, changed, unjudged, texts), num_read
 
 
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:

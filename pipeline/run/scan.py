@@ -21,6 +21,7 @@ from pipeline.run.mended import leave_out
 from pipeline.run.setup import RESERVED, Setup
 from pipeline.run.spilling import ReadTexts, spill_cells, spill_rejected, spill_rows
 from pipeline.run.tensors import judge_tensors, summarize_batch, tells_of
+from pipeline.spill import Holds, name_spill
 from pipeline.split import Placement, place_rows
 from pipeline.validate import judge_columns, parse_columns
 from pipeline.whole import Seen, list_keys, list_seen, spill_keys, spill_orders
@@ -104,6 +105,7 @@ class Judged:
         findings: What is broken.
         warnings: What breaks a check that only warns.
         changed: The cells that a parser or a default changed.
+        unjudged: What is broken in the ignored columns that the checks on whole rows read.
         asked_rows: Of how many rows the checks on whole rows were asked.
     """
 
@@ -111,6 +113,7 @@ class Judged:
     findings: tuple[Finding, ...]
     warnings: tuple[Finding, ...] = ()
     changed: tuple[Finding, ...] = ()
+    unjudged: tuple[Finding, ...] = ()
     asked_rows: int = 0
 
     def list_positions(self) -> Positions:
@@ -177,7 +180,7 @@ def _spill_whole(judged: Judged, setup: Setup, stem: Path) -> None:
     schema, batch = setup.schema, judged.batch
     broken = _list_rows(judged.findings)
     if list_keys(schema):
-        keys, seed = stem.with_suffix(".keys"), setup.job.split.seed
+        keys, seed = name_spill(stem, "keys"), setup.job.split.seed
         spill_keys(keys, batch, schema, seed, setup.num_buckets, broken)
     spill_orders(stem, batch, schema, broken)
 
@@ -202,6 +205,7 @@ def judge_batch(
         if states is not None and (states == MISSING).any():
             asked.append(Finding(group, "missing", np.flatnonzero(states == MISSING)))
     ignored = setup.job.data.ignore  # carried as they were
+    row_cells = findings if setup.schema.row_checks else []
     return Judged(
         replace(batch, columns={**batch.columns, **parsed.columns}),
         tuple(finding for finding in asked if not finding.warns),
@@ -211,6 +215,7 @@ def judge_batch(
             for (column, rule), positions in parsed.changed.items()
             if column not in ignored
         ),
+        tuple(f for f in row_cells if f.column in setup.unjudged and not f.warns),
         len(batch) - len(_list_rows([f for f in findings if f.column is not None and not f.warns])),
     )
 
@@ -249,9 +254,15 @@ def _spill(result: Scanned, judged: Judged, texts: ReadTexts, setup: Setup, stem
     result.groups = np.union1d(result.groups, placement.groups)[:MAX_GROUPS]
     _summarize(result, batch, judged.findings, placement, setup)
     result.counts += spill_rows(stem, batch, placement, np.flatnonzero(~rejected), buckets)
-    for suffix, cells in ((".broken", judged.findings), (".changed", judged.changed)):
-        path = stem.with_suffix(suffix)
-        spill_cells(path, batch, cells, placement, rejected, texts, buckets)
+    no_texts = ReadTexts(batch, np.zeros(0, np.int64))
+    cells: list[tuple[Holds, tuple[Finding, ...], ReadTexts]] = [
+        ("broken", judged.findings, texts),
+        ("changed", judged.changed, texts),
+        ("unjudged", judged.unjudged, no_texts),
+    ]
+    for holds, found, read in cells:
+        path = name_spill(stem, holds)
+        spill_cells(path, batch, found, placement, rejected, read, buckets)
     spill_rejected(stem, batch, decision.findings, rejected, texts)
 
 

@@ -15,13 +15,14 @@ from pipeline.ledger import Ledger, Rule
 from pipeline.manifest import SPLITS
 from pipeline.run.scan import MAX_GROUPS, MAX_PLACES, Example, Scanned
 from pipeline.run.setup import Setup
+from pipeline.spill import name_spill
 from pipeline.whole import (
     MONOTONIC,
     Breaks,
     find_disorder,
     find_repeats,
-    list_keys,
     list_orders,
+    name_keys,
 )
 
 
@@ -30,7 +31,7 @@ class Settled:
     """The rows that break rules of the whole dataset.
 
     Attributes:
-        by_rule: Column (of a key, its columns joined by "+"), rule and the ascending row ids.
+        by_rule: Column (of a key, as `name_keys` has it), rule and the ascending row ids.
         file: Where all of them stand together, ascending, for the finish tasks; None without any.
         rows: How many they are; one that breaks two rules counts once.
         uncounted_rows: How many of them are known to break nothing else.
@@ -56,11 +57,11 @@ class Settled:
 def settle_rules(setup: Setup, scans: Sequence[Scanned], staging: Path) -> Settled:
     """Judge every rule of the whole dataset from what the scans spilled."""
     stems = [stem for scan in scans for stem in scan.spills]
-    paths = [stem.with_suffix(".keys") for stem in stems]
+    paths = [name_spill(stem, "keys") for stem in stems]
     schema, found = setup.schema, []
-    for index, names in enumerate(list_keys(schema)):
+    for index, name in enumerate(name_keys(schema)):
         breaks = find_repeats(paths, index, setup.num_buckets, schema.report_duplicates)
-        found.append(("+".join(names), "unique", breaks))
+        found.append((name, "unique", breaks))
     for index, (name, increasing) in enumerate(list_orders(schema)):
         found.append((name, MONOTONIC, find_disorder(stems, index, increasing)))
     found = [part for part in found if len(part[2].row_ids)]
@@ -96,16 +97,21 @@ def check_rows_left(job: Job, scans: Sequence[Scanned]) -> npt.NDArray[np.int64]
     read = sum(scan.read for scan in scans)
     require_rows(read)
     if not counts.any():
-        raise NoRowsLeft(
-            f"no row is left: all {read:,} rows that were read are quarantined.",
-            fix="look at the reasons with `nanproof check`; mend the data, the schema or [repair].",
-            read=read,
-        )
+        raise no_row_left(read)
     shares = {"train": job.split.train, "validation": job.split.validation, "test": job.split.test}
     for split, rows in zip(SPLITS, counts.sum(axis=1).tolist(), strict=True):
         if shares[split] and not rows:
             raise empty_split(job, split, int(counts.sum()), scans)
     return counts
+
+
+def no_row_left(read: int) -> NoRowsLeft:
+    """Say that every row was quarantined."""
+    return NoRowsLeft(
+        f"no row is left: all {read:,} rows that were read are quarantined.",
+        fix="look at the reasons with `nanproof check`; mend the data, the schema or [repair].",
+        read=read,
+    )
 
 
 def require_rows(read: int) -> None:

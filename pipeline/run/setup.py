@@ -82,9 +82,7 @@ def load_schema(job: Job) -> Any:
 def list_inputs(job: Job, raw: Sequence[str] | None) -> tuple[Source, ...]:
     """Return the job's raw files; `raw` patterns are relative to the working directory."""
     patterns, folder = (job.data.raw, job.folder) if raw is None else (tuple(raw), Path.cwd())
-    return list_sources(
-        patterns, folder, job.data.csv, job.data.on_bad_file, job.data.images
-    )
+    return list_sources(patterns, folder, job.data.csv, job.data.on_bad_file, job.data.images)
 
 
 def guess_partitions(sources: Sequence[Source], job: Job) -> int:

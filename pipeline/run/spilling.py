@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.arrow import binaries, positions_array, strings, to_arrow
 from pipeline.batch import MISSING, OK, TYPE, Batch, Column, Finding, Positions
 from pipeline.manifest import SPLITS
-from pipeline.spill import write_bins
+from pipeline.spill import name_spill, write_bins
 from pipeline.split import Placement
 
 
@@ -49,7 +49,7 @@ def spill_rows(
     bins = placement.splits.astype(np.int64) * num_buckets + placement.buckets
     if len(kept) < len(batch):
         rows, bins = rows.take(positions_array(kept)), bins[kept]
-    counts = write_bins(stem.with_suffix(".rows"), rows, bins, len(SPLITS) * num_buckets)
+    counts = write_bins(name_spill(stem, "rows"), rows, bins, len(SPLITS) * num_buckets)
     return counts.reshape(len(SPLITS), num_buckets)
 
 
@@ -127,9 +127,9 @@ def spill_rejected(
     if not parts:
         return
     reasons = reasons_batch(parts)
-    write_bins(stem.with_suffix(".reasons"), reasons, np.zeros(len(reasons), np.int64), 1)
+    write_bins(name_spill(stem, "reasons"), reasons, np.zeros(len(reasons), np.int64), 1)
     rows = _rejected_rows(batch, np.flatnonzero(rejected), texts)
-    write_bins(stem.with_suffix(".rejected"), rows, np.zeros(len(rows), np.int64), 1)
+    write_bins(name_spill(stem, "rejected"), rows, np.zeros(len(rows), np.int64), 1)
 
 
 def _rejected_rows(

@@ -13,11 +13,13 @@ pandera_checks.py   what only pandera can decide
 pandera_parsers.py  what only pandera can parse
 row_wise.py         how a schema's own functions are run, and held to looking at one row
 series.py           columns as such functions take them
+between.py          what one parser left, as the next one is given it
 cells.py            what a parser made of a column
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from pipeline.validate.bind import bind_schema
@@ -39,6 +41,12 @@ __all__ = [
     "list_row_parsers",
     "parse_columns",
 ]
+
+
+# pandera reads it when a schema's module imports it, and refuses to load for any other value.
+_DEPTHS = frozenset({"SCHEMA_ONLY", "DATA_ONLY", "SCHEMA_AND_DATA"})
+if os.environ.get("PANDERA_VALIDATION_DEPTH") not in _DEPTHS:
+    os.environ.pop("PANDERA_VALIDATION_DEPTH", None)
 
 
 def compile_schema(schema: Any) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.arrow import positions_array, to_arrow, to_numpy
-from pipeline.batch import INF, MISSING, NAN, TYPE, Column, Positions
+from pipeline.batch import INF, MISSING, NAN, OK, TYPE, Column, Positions
 
 
 def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
@@ -45,6 +46,8 @@ def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) ->
     if after.kind != "float":  # of an infinity no parser of another kind sees anything
         kept |= old == INF
     states[kept] = old[kept]
+    if before.kind == "float":  # what the dtype made infinite overflows, and is no infinity
+        states[before.is_ok() & np.isinf(before.values) & (states == INF)] = OK
     states[(old == TYPE) | raised] = TYPE
     reset = (states == TYPE) | kept
     if not reset.any():
@@ -55,6 +58,15 @@ def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) ->
         values = np.where(reset, before.values, after.values)
         values[states == TYPE] = np.nan if after.kind == "float" else 0
     return Column(after.kind, values, states)
+
+
+def restore_beyond(read: Column, parsed: Column) -> Column:
+    """Return a float column in which a value beyond its dtype is what was read, not infinite."""
+    beyond = parsed.is_ok() & np.isinf(parsed.values)
+    if not beyond.any():
+        return parsed
+    values = np.where(beyond, np.copysign(read.values, parsed.values), parsed.values)
+    return replace(parsed, values=values)
 
 
 def put(column: Column, rows: Positions, cells: Column) -> Column:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.batch import Kind
 from pipeline.errors import SchemaError
@@ -36,8 +37,10 @@ def read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
             kind: Kind = "int" if types.is_integer_dtype(native) else "float"
             return kind, _plain_number(native)
         if types.is_datetime64_any_dtype(native):
-            zone = getattr(native, "tz", None)
-            return "timestamp", f"datetime64[us, {zone}]" if zone else "datetime64[us]"
+            zone = read_zone(native)
+            # As Arrow spells it: it reads no zone that is called UTC+02:00, as Python's is.
+            named = pa.timestamp("us", zone).tz if zone else None
+            return "timestamp", f"datetime64[us, {named}]" if named else "datetime64[us]"
         # Of what pandas holds as objects, text alone: a date or a Decimal would go unjudged.
         if types.is_string_dtype(native) and not (
             native == np.dtype(object) and type(dtype).__name__ not in _TEXT_OBJECTS
@@ -50,6 +53,11 @@ def read_dtype(name: str, dtype: Any) -> tuple[Kind, str]:
         fix="give it one of these, or leave it out of the schema: it is carried all the same.",
         column=name,
     )
+
+
+def read_zone(native: Any) -> Any:
+    """Return the zone of a type of times, whoever's it is, or None."""
+    return getattr(getattr(native, "pyarrow_dtype", native), "tz", None)
 
 
 def _is_narrow(native: Any) -> bool:

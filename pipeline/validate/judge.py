@@ -137,7 +137,8 @@ def _judge_rows(
     positions = np.flatnonzero(asked)
     if not len(positions):
         return []
-    rows = {name: columns[name].take(positions) for name in schema.names}
+    # A column that is ignored has not been held yet, and a cast would wrap its integers.
+    rows = {c.name: hold(columns[c.name], c.dtype).take(positions) for c in schema.columns}
     broken = _Broken(None)
     for check, passed in judge_rows(rows, schema, pandera_schema):
         broken.add(check.name, positions[~passed], check.warns)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow.compute as pc
+from pandera.backends.pandas.checks import PandasCheckBackend
 
 from pipeline.arrow import to_numpy
 from pipeline.batch import Column, Positions
@@ -17,8 +18,14 @@ from pipeline.errors import NotRowWise
 from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.validate.checks import is_builtin
 from pipeline.validate.compile import as_frame_schema, dtype_of
-from pipeline.validate.row_wise import ask_again, run_apart
-from pipeline.validate.series import group_by_blanks, list_asked, to_frame, to_series
+from pipeline.validate.row_wise import ask_again, run_apart, whole_validation
+from pipeline.validate.series import (
+    group_by_blanks,
+    list_asked,
+    list_dtypes,
+    to_frame,
+    to_series,
+)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,10 +74,10 @@ def judge_rows(
         As `judge_cells`.
     """
     frame_schema = as_frame_schema(pandera_schema)
-    groups = group_by_blanks([columns[name] for name in schema.names])
+    dtypes = list_dtypes(schema, frame_schema)
+    groups = group_by_blanks(columns, dtypes)
     frames = [
-        to_frame({name: columns[name].take(rows) for name in schema.names}, schema, frame_schema)
-        for rows in groups
+        to_frame({name: columns[name].take(rows) for name in dtypes}, dtypes) for rows in groups
     ]
     for compiled in schema.row_checks:
         check = frame_schema.checks[compiled.index]
@@ -110,10 +117,11 @@ def _ask(check: Any, data: Any, where: str) -> Mask:
 def _run(check: Any, data: Any, what: str) -> Mask:
     if not len(data):
         return np.zeros(0, bool)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), whole_validation():
         warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression")
         try:
-            output = check(data).check_output
+            # Not `check(data)`: there an environment variable chooses among backends.
+            output = PandasCheckBackend(check)(data).check_output
         except NotImplementedError:  # pandera takes no array and no list
             output = None
     if isinstance(output, pd.DataFrame):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,21 @@ import numpy.typing as npt
 import pandas as pd
 from pandera.backends.pandas.parsers import PandasParserBackend
 
-from pipeline.batch import Column, Finding, Kind, Positions
+from pipeline.batch import Column, Finding, Positions
 from pipeline.errors import NotRowWise, PipelineError, SchemaError
 from pipeline.schema import ColumnSchema, Schema
+from pipeline.validate.between import return_to_dtypes
 from pipeline.validate.cells import differs, is_blank, keep_states, put
 from pipeline.validate.compile import as_frame_schema, dtype_of
-from pipeline.validate.row_wise import ask_again, other_company, run_apart
-from pipeline.validate.series import from_series, group_by_blanks, list_asked, to_frame, to_series
+from pipeline.validate.row_wise import ask_again, other_company, run_apart, whole_validation
+from pipeline.validate.series import (
+    group_by_blanks,
+    list_asked,
+    list_dtypes,
+    read_series,
+    to_frame,
+    to_series,
+)
 
 Mask = npt.NDArray[np.bool_]
 FIX = "correct it: it is given values of the schema's dtypes, read from the text already."
@@ -29,21 +38,18 @@ def parse_cells(column: Column, schema: ColumnSchema, pandera_schema: Any) -> Co
     Raises:
         As `pipeline.validate.parse.parse_columns`.
     """
-
-    def read(series: pd.Series[Any]) -> Columns:
-        return {schema.name: _read(series, schema.kind)}
-
     frame_schema = as_frame_schema(pandera_schema)
     pandera_column = frame_schema.columns[schema.pandera_name]
     dtype = dtype_of(frame_schema, pandera_column)
     where = f"column {schema.name!r}"
+    form = _Form({schema.name: schema}, {schema.name: dtype})
     after, raised = column, np.zeros(len(column), bool)
     for rows, asked in list_asked(column):
         series = to_series(column.take(asked), dtype)
-        parts, refused = _apply(pandera_column.parsers, series, where, read)
+        parts, refused = _apply(pandera_column.parsers, series, where, form)
         cells, bad = column.take(asked), np.zeros(len(asked), bool)
         for positions, part in parts:
-            cells = put(cells, positions, read(part)[schema.name])
+            cells = put(cells, positions, form.read(part, where)[schema.name])
         for positions in refused.values():
             bad[positions] = True
         speaker = np.zeros(len(rows), np.int64) if len(asked) < len(rows) else np.arange(len(rows))
@@ -51,7 +57,7 @@ def parse_cells(column: Column, schema: ColumnSchema, pandera_schema: Any) -> Co
         raised[rows] = bad
     parsed = keep_states(column, after, raised)
     mixed = to_series(column, dtype)
-    _refuse_filled({schema.name: (column, parsed)}, pandera_column.parsers, mixed, where, read)
+    _refuse_filled({schema.name: (column, parsed)}, pandera_column.parsers, mixed, where, form)
     return parsed
 
 
@@ -63,35 +69,62 @@ def parse_rows(
     Raises:
         As `pipeline.validate.parse.parse_columns`.
     """
-
-    def read(frame: pd.DataFrame) -> dict[str, Column]:
-        for name in schema.names:
-            if name not in frame.columns:
-                raise SchemaError(
-                    f"a parser of the schema drops the column {name!r}, which the schema names.",
-                    fix="let the parser keep it, or take it out of the schema.",
-                    column=name,
-                )
-        return {c.name: _read(frame[c.name], c.kind) for c in schema.columns}
-
     frame_schema = as_frame_schema(pandera_schema)
+    dtypes = list_dtypes(schema, frame_schema)
+    form = _Form({column.name: column for column in schema.columns}, dtypes)
     result = {name: columns[name] for name in schema.names}
     broken: dict[str, list[Positions]] = {}
-    for rows in group_by_blanks(list(result.values())):
-        frame = to_frame({n: c.take(rows) for n, c in result.items()}, schema, frame_schema)
-        parts, refused = _apply(frame_schema.parsers, frame, "the schema", read)
+    for rows in group_by_blanks(result, dtypes):
+        frame = to_frame({n: c.take(rows) for n, c in result.items()}, dtypes)
+        parts, refused = _apply(frame_schema.parsers, frame, "the schema", form)
         for positions, part in parts:
-            parsed = read(part)
+            parsed = form.read(part, "the schema")
             result = {n: put(column, rows[positions], parsed[n]) for n, column in result.items()}
         for name, positions in refused.items():
             broken.setdefault(name, []).append(rows[positions])
     none = np.zeros(len(columns[schema.names[0]]), bool)
     found = [Finding(None, n, np.sort(np.concatenate(parts))) for n, parts in broken.items()]
     parsed = {name: keep_states(columns[name], after, none) for name, after in result.items()}
-    mixed = to_frame(columns, schema, frame_schema)
+    mixed = to_frame(columns, dtypes)
     pairs = {name: (columns[name], after) for name, after in parsed.items()}
-    _refuse_filled(pairs, frame_schema.parsers, mixed, "the schema", read)
+    _refuse_filled(pairs, frame_schema.parsers, mixed, "the schema", form)
     return parsed, found
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What a Series or a DataFrame stands for: columns of the schema, and their pandera dtypes."""
+
+    columns: Mapping[str, ColumnSchema]
+    dtypes: Mapping[str, Any]
+
+    def read(self, output: Any, what: str) -> Columns:
+        """Return the columns that an output holds.
+
+        Args:
+            output: A parser's.
+            what: What errors call the parser.
+
+        Raises:
+            SchemaError: It lacks a column, or has one twice.
+        """
+        if isinstance(output, pd.Series):
+            return {n: read_series(output, column.kind) for n, column in self.columns.items()}
+        for name in self.columns:
+            copies = int((output.columns == name).sum())
+            if copies != 1:
+                raise SchemaError(
+                    f"{what} gives the column {name!r} {copies} times.",
+                    expected="each column of the schema once",
+                    fix="let the parser keep it once, or take it out of the schema.",
+                    what=what,
+                    column=name,
+                )
+        return {n: read_series(output[n], column.kind) for n, column in self.columns.items()}
+
+    def part(self, output: Any) -> list[tuple[Positions, Any]]:
+        """Return parts of an output as the next parser is given them, and the rows of each."""
+        return return_to_dtypes(output, self.columns, self.dtypes)
 
 
 def _refuse_filled(
@@ -99,7 +132,7 @@ def _refuse_filled(
     parsers: Sequence[Any],
     mixed: Any,
     where: str,
-    read: Callable[[Any], Columns],
+    form: _Form,
 ) -> None:
     """Refuse parsers that fill beside other rows a blank which they leave among blanks alone.
 
@@ -108,7 +141,7 @@ def _refuse_filled(
         parsers: pandera's.
         mixed: All rows, a Series or a DataFrame.
         where: Of the schema.
-        read: Gives the columns that a parser's output stands for.
+        form: What the parsers' output stands for.
     """
     kept = {name: ~old.is_ok() & ~new.is_ok() for name, (old, new) in pairs.items()}
     if not any(
@@ -124,23 +157,13 @@ def _refuse_filled(
         raise
     except Exception:  # beside a blank an int is an object, of which the parser need know nothing
         return
-    for name, column in read(mixed).items():
+    for name, column in form.read(mixed, what).items():
         if (kept[name] & is_blank(pairs[name][0]) & column.is_ok()).any():
             raise other_company(what)
 
 
-def _read(series: pd.Series[Any], kind: Kind) -> Column:
-    """Return what a parser gave; NaN is NaN among numbers, and missing among all else.
-
-    Where nothing but NaN is left of a column of texts, say, pandas makes floats of it.
-    """
-    if kind not in ("float", "int") and pd.api.types.is_float_dtype(series.dtype):
-        series = series.astype(object)
-    return from_series(series, kind)
-
-
 def _apply(
-    parsers: Sequence[Any], data: Any, where: str, read: Callable[[Any], Columns]
+    parsers: Sequence[Any], data: Any, where: str, form: _Form
 ) -> tuple[list[tuple[Positions, Any]], dict[str, Positions]]:
     """Return what parsers make of rows that hold the same blanks, and the rows they raise on.
 
@@ -148,7 +171,7 @@ def _apply(
         parsers: pandera's.
         data: A Series or a DataFrame.
         where: Of the schema.
-        read: Gives the columns that a parser's output stands for.
+        form: What the parsers' output stands for.
 
     Returns:
         Parts of the rows with what the last parser gives for them, or the last that does not raise;
@@ -156,11 +179,15 @@ def _apply(
     """
     parts = [(np.arange(len(data)), data)]
     refused: dict[str, Positions] = {}
-    for parser in parsers:
+    for place, parser in enumerate(parsers):
         after = []
         for rows, part in parts:
-            output, raised = _parse(parser, part, where, read)
-            after.append((rows[~raised], output))
+            output, raised = _parse(parser, part, where, form)
+            given = rows[~raised]
+            if place + 1 < len(parsers) and len(given):
+                after += [(given[back], cells) for back, cells in form.part(output)]
+            else:
+                after.append((given, output))
             if raised.any():
                 after.append((rows[raised], part[raised].reset_index(drop=True)))
                 known = refused.get(parser.name, rows[:0])
@@ -169,14 +196,14 @@ def _apply(
     return parts, refused
 
 
-def _parse(parser: Any, data: Any, where: str, read: Callable[[Any], Columns]) -> tuple[Any, Mask]:
+def _parse(parser: Any, data: Any, where: str, form: _Form) -> tuple[Any, Mask]:
     """Return what a parser makes of the rows that it does not raise on, and a mask of the others.
 
     Args:
         parser: pandera's.
         data: A Series or a DataFrame.
         where: Of the schema.
-        read: Gives the columns that the parser's output stands for.
+        form: What the parser's output stands for.
     """
     what = f"{where}: the parser {parser.name!r}"
 
@@ -198,12 +225,12 @@ def _parse(parser: Any, data: Any, where: str, read: Callable[[Any], Columns]) -
         if (refused != raised[rows]).any():
             return True
         place = (np.cumsum(~raised) - 1)[rows[~refused]]
-        columns = read(again)
+        columns = form.read(again, what)
         return any(differs(whole[name].take(place), columns[name]).any() for name in whole)
 
     parsed, raised = parse(data)
     if not parser.element_wise:
-        whole, before = read(parsed), read(data)
+        whole, before = form.read(parsed, what), form.read(data, what)
         # What a parser fills or changes is seldom in a sample: `fillna(mean)` touches blanks alone.
         kept, touched = np.flatnonzero(~raised), np.zeros(len(data), bool)
         for name, column in whole.items():
@@ -217,7 +244,8 @@ def _run(parser: Any, data: Any, what: str) -> Any:
     """Run a parser; give its output in the rows' order."""
     if not len(data):
         return data
-    output = PandasParserBackend(parser)(data, None).parser_output
+    with whole_validation():
+        output = PandasParserBackend(parser)(data, None).parser_output
     if type(output) is not type(data) or len(output) != len(data):
         got = type(output).__name__
         got += f" of {len(output)} rows" if type(output) is type(data) else ""
@@ -228,7 +256,16 @@ def _run(parser: Any, data: Any, what: str) -> Any:
             fix="let it return as many rows as it is given, in their order.",
             parser=parser.name,
         )
+    if parser.element_wise and isinstance(output, pd.Series):
+        output = _keep_zone(output, data)
     if output.index.equals(data.index):
         return output
     in_order = data.index.isin(output.index).all()
     return output.reindex(data.index) if in_order else output.reset_index(drop=True)
+
+
+def _keep_zone(output: pd.Series[Any], data: pd.Series[Any]) -> pd.Series[Any]:
+    """Return what `map` gave; of nothing but NaT it makes times without the zone that they had."""
+    times = pd.api.types.is_datetime64_any_dtype(data.dtype)
+    lost = times and output.isna().all()
+    return pd.Series(pd.NaT, index=output.index, dtype=data.dtype) if lost else output

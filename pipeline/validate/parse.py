@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline.arrow import strings, to_arrow
 from pipeline.batch import MISSING, NAN, OK, Column, Finding, Positions, hold
 from pipeline.schema import ColumnSchema, Schema
-from pipeline.validate.cells import differs
+from pipeline.validate.cells import differs, restore_beyond
 
 DEFAULT, PARSER = "default", "parser"
 
@@ -55,14 +55,17 @@ def parse_columns(
         return Parsed(columns)
     # An integer that the schema's dtype cannot hold is of another type before any parser sees it,
     # and a float's rounding to the dtype is no parser's doing.
-    columns = {**columns, **{c.name: hold(columns[c.name], c.dtype) for c in schema.columns}}
-    parsed = dict(columns)
+    held = {**columns, **{c.name: hold(columns[c.name], c.dtype) for c in schema.columns}}
+    parsed = dict(held)
     findings: list[Finding] = []
     if schema.parses:
         # Imports pandera, for whom needs it.
         from pipeline.validate.pandera_parsers import parse_rows
 
         parsed, findings = parse_rows(parsed, schema, pandera_schema)
+        for column in schema.columns:
+            if column.kind == "int":
+                parsed[column.name] = hold(parsed[column.name], column.dtype)
     changed: dict[tuple[str, str], Positions] = {}
     for column in schema.columns:
         blank = np.zeros(len(parsed[column.name]), bool)
@@ -72,10 +75,12 @@ def parse_columns(
             from pipeline.validate.pandera_parsers import parse_cells
 
             parsed[column.name] = parse_cells(parsed[column.name], column, pandera_schema)
-        other = differs(columns[column.name], parsed[column.name]) & ~blank
+        other = differs(held[column.name], parsed[column.name]) & ~blank
         for rule, mask in ((DEFAULT, blank), (PARSER, other)):
             if mask.any():
                 changed[column.name, rule] = np.flatnonzero(mask)
+        if column.kind == "float":
+            parsed[column.name] = restore_beyond(columns[column.name], parsed[column.name])
     return Parsed(parsed, changed, tuple(findings))
 
 

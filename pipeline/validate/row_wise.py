@@ -7,9 +7,11 @@ of every batch is asked of again, in other company; a difference ends the job.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import numpy as np
+from pandera.config import ValidationDepth, config_context
 
 from pipeline.batch import Positions
 from pipeline.errors import NotRowWise, PipelineError, SchemaError
@@ -19,8 +21,14 @@ Output = TypeVar("Output")
 Data = Any
 SAMPLE_ROWS = 256
 ALONE_ROWS = 16
-# A function that raises on so many rows one by one is broken; on fewer, the rows are.
+# A function that raises on each of so many rows, taken evenly from all, is broken; else the rows
+# are.
 MAX_RAISES = 32
+
+
+def whole_validation() -> AbstractContextManager[None]:
+    """Let a function that asks pandera about another schema have an answer in any environment."""
+    return config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA)
 
 
 def run_apart(
@@ -73,7 +81,7 @@ def _halve(run: Callable[[Data], Output], data: Data) -> Iterator[tuple[Data, Ou
 def _raises_always(run: Callable[[Data], Output], data: Data) -> bool:
     if len(data) < MAX_RAISES:
         return False
-    for row in range(MAX_RAISES):
+    for row in spread(len(data), MAX_RAISES):
         try:
             run(data.iloc[[row]].reset_index(drop=True))
         except PipelineError:
@@ -116,14 +124,14 @@ def other_company(what: str) -> NotRowWise:
 def _list_companies(num_rows: int, alone: tuple[Positions, ...]) -> Iterator[Positions]:
     if num_rows < 2:
         return
-    sample = _spread(num_rows, SAMPLE_ROWS)
+    sample = spread(num_rows, SAMPLE_ROWS)
     yield sample
     yield from np.array_split(sample, 2)
     yield np.random.default_rng(len(sample)).permutation(sample)
     for rows in alone:
-        yield from rows[_spread(len(rows), ALONE_ROWS)][:, np.newaxis]
+        yield from rows[spread(len(rows), ALONE_ROWS)][:, np.newaxis]
 
 
-def _spread(num_rows: int, num_chosen: int) -> Positions:
+def spread(num_rows: int, num_chosen: int) -> Positions:
     """Return rows from the first to the last, evenly."""
     return np.linspace(0, num_rows - 1, min(num_rows, num_chosen)).astype(np.int64)

@@ -15,7 +15,7 @@ from pipeline.whole.order import (
     list_orders,
     spill_orders,
 )
-from pipeline.whole.unique import find_repeats, is_judged, list_keys, spill_keys
+from pipeline.whole.unique import find_repeats, is_judged, list_keys, name_keys, spill_keys
 
 __all__ = [
     "MONOTONIC",
@@ -30,6 +30,7 @@ __all__ = [
     "list_keys",
     "list_orders",
     "list_seen",
+    "name_keys",
     "not_covered",
     "spill_keys",
     "spill_orders",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,20 @@ def list_seen(columns: Mapping[str, Column], schema: Schema) -> Seen:
     return seen
 
 
-def find_uncovered(schema: Schema, seen: Sequence[Seen]) -> tuple[Uncovered, ...]:
-    """Return the columns in which listed values occur in no part, in the schema's order."""
+def find_uncovered(
+    schema: Schema, seen: Sequence[Seen], unjudged: Collection[str] = ()
+) -> tuple[Uncovered, ...]:
+    """Return the columns in which listed values occur in no part, in the schema's order.
+
+    Args:
+        schema: Says which values have to occur.
+        seen: What `list_seen` found in each part.
+        unjudged: Columns that are not asked.
+    """
     found = []
     for name, check in _covering(schema):
+        if name in unjudged:
+            continue
         everywhere = set().union(*(part.get(name, set()) for part in seen))
         missing = [v for v in check.statistics["allowed_values"] if v not in everywhere]
         if missing:

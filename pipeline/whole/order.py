@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.arrow import to_arrow, to_numpy
 from pipeline.batch import Batch, Positions, hold
 from pipeline.schema import Schema
-from pipeline.spill import read_bins, write_bins
+from pipeline.spill import name_spill, read_bins, write_bins
 from pipeline.whole.breaks import Breaks
 
 # pandera's name of the rule.
@@ -51,11 +51,7 @@ def spill_orders(stem: Path, batch: Batch, schema: Schema, broken: Positions) ->
         arrays = (column.values[ok], batch.row_ids[ok], batch.rows[ok], is_broken[ok])
         names = ["value", "row_id", "row", "otherwise_broken"]
         table = pa.RecordBatch.from_arrays([to_arrow(array) for array in arrays], names=names)
-        write_bins(_path(stem, index), table, np.zeros(len(ok), np.int64), 1)
-
-
-def _path(stem: Path, index: int) -> Path:
-    return stem.with_suffix(f".order{index}")
+        write_bins(name_spill(stem, "order", index), table, np.zeros(len(ok), np.int64), 1)
 
 
 def find_disorder(stems: Sequence[Path], index: int, increasing: bool) -> Breaks:
@@ -70,7 +66,7 @@ def find_disorder(stems: Sequence[Path], index: int, increasing: bool) -> Breaks
     furthest = np.maximum if increasing else np.minimum
     last = None
     for stem in stems:
-        for batch in read_bins(_path(stem, index)):
+        for batch in read_bins(name_spill(stem, "order", index)):
             values, row_ids, rows, broken = (to_numpy(array) for array in batch.columns)
             back = find_back_steps(values, increasing, last)
             found.append((row_ids[back], rows[back], broken[back]))

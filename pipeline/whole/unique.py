@@ -26,8 +26,22 @@ _SPILLED = ("high", "low", "row_id", "row", "otherwise_broken")
 
 def list_keys(schema: Schema) -> tuple[tuple[str, ...], ...]:
     """Return the sets of columns whose values must be unique, single columns first."""
-    singles = tuple((column.name,) for column in schema.columns if column.unique)
-    return singles + schema.unique
+    singles = [(column.name,) for column in schema.columns if column.unique]
+    return tuple(dict.fromkeys([*singles, *schema.unique]))
+
+
+def name_keys(schema: Schema) -> tuple[str, ...]:
+    """Return what reasons call each of `list_keys`: its columns, joined by "+".
+
+    Where that is the name of a column, or of another key, it stands in brackets.
+    """
+    names: list[str] = []
+    for key in list_keys(schema):
+        name = "+".join(key)
+        while len(key) > 1 and name in (*schema.names, *names):
+            name = f"({name})"
+        names.append(name)
+    return tuple(names)
 
 
 def spill_keys(

@@ -1,0 +1,91 @@
+"""What a column's range checks let pass: the bounds that `clip` moves cells to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.schema import Check, ColumnSchema
+
+RANGE_KERNELS = frozenset({"ge", "gt", "le", "lt", "in_range"})
+Bound = int | float | None
+
+
+def list_range_rules(column: ColumnSchema) -> frozenset[str]:
+    """Return the rules that a value beyond a bound breaks: `clip` mends these, and no others.
+
+    A check of the schema's own may bear a built-in one's name; then the name tells nothing.
+    """
+    strict = [check for check in column.checks if not check.warns]
+    ranges = {check.name for check in strict if check.kernel in RANGE_KERNELS}
+    others = {check.name for check in strict if check.kernel not in RANGE_KERNELS}
+    return frozenset({"inf", "overflow"} | ranges - others)
+
+
+def legal_bounds(column: ColumnSchema, training_dtype: str) -> tuple[Bound, Bound]:
+    """Return the smallest and largest value that the column's range checks let pass.
+
+    An open bound becomes the next legal value of the column's dtype, or of the training dtype
+    where that is the coarser one and holds a value between the bounds.
+    """
+    lower, upper = _bounds_in(column, _coarser(column, training_dtype))
+    if lower is not None and upper is not None and lower > upper:
+        return _bounds_in(column, column.dtype)
+    return lower, upper
+
+
+def _coarser(column: ColumnSchema, training_dtype: str) -> str:
+    if column.kind != "float":
+        return column.dtype
+    return min(column.dtype, training_dtype, key=lambda dtype: np.dtype(dtype).itemsize)
+
+
+def _bounds_in(column: ColumnSchema, dtype: str) -> tuple[Bound, Bound]:
+    lowers, uppers = [], []
+    for check in column.checks:
+        if check.warns or check.kernel not in RANGE_KERNELS:
+            continue
+        lower, upper = _check_bounds(check, column, dtype)
+        lowers += [] if lower is None else [lower]
+        uppers += [] if upper is None else [upper]
+    return max(lowers, default=None), min(uppers, default=None)
+
+
+def _check_bounds(check: Check, column: ColumnSchema, dtype: str) -> tuple[Bound, Bound]:
+    given: Mapping[str, Any] = check.statistics
+    low_closed = check.kernel == "ge" or bool(
+        check.kernel == "in_range" and given.get("include_min", True)
+    )
+    high_closed = check.kernel == "le" or bool(
+        check.kernel == "in_range" and given.get("include_max", True)
+    )
+    move = _inward_float if column.kind == "float" else _inward_whole
+    low, high = given.get("min_value"), given.get("max_value")
+    return move(low, low_closed, dtype, up=True), move(high, high_closed, dtype, up=False)
+
+
+def _inward_float(bound: Any, closed: bool, dtype: str, *, up: bool) -> float | None:
+    """Turn an open bound into the nearest legal value."""
+    if bound is None or abs(bound) == np.inf:
+        return None
+    if closed:
+        return float(bound)
+    with np.errstate(over="ignore"):
+        typed = np.float64(bound).astype(dtype)
+    if typed == 0:
+        # Beside 0 stand the subnormals, which TensorFlow takes for 0.
+        tiny = float(np.finfo(dtype).tiny)
+        return tiny if up else -tiny
+    return float(np.nextafter(typed, typed.dtype.type(np.inf if up else -np.inf)))
+
+
+def _inward_whole(bound: Any, closed: bool, dtype: str, *, up: bool) -> int | None:
+    """Turn an open or a fractional bound into the nearest legal whole number."""
+    if bound is None or abs(bound) == np.inf:
+        return None
+    whole = int(np.ceil(bound)) if up else int(np.floor(bound))
+    if not closed and whole == bound:
+        whole += 1 if up else -1
+    return whole

@@ -1,0 +1,158 @@
+"""`clip` moves what is beyond a bound to it, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.batch import INF, MISSING, NAN, OK, TYPE
+from pipeline.repair import legal_bounds, list_range_rules
+from pipeline.schema import Check, ColumnSchema
+from tests.judging import column
+from tests.repairing import plan_of, repair, schema_of
+
+TINY, BELOW_10 = 2.0**-126, 10 - 2.0**-20  # float32's smallest normal, and its last below 10
+RANGE = Check("in_range", {"min_value": 0, "max_value": 10}, "in_range")
+OPEN = Check(
+    "in_range",
+    {"min_value": 0, "max_value": 10, "include_min": False, "include_max": False},
+    "in_range",
+)
+GE = Check("greater_than_or_equal_to", {"min_value": 0}, "ge")
+LE = Check("less_than_or_equal_to", {"max_value": 10}, "le")
+GT = Check("greater_than", {"min_value": 0}, "gt")
+LT = Check("less_than", {"max_value": 10}, "lt")
+
+
+@pytest.mark.parametrize(
+    ("checks", "low", "high"),
+    [
+        ([RANGE], 0.0, 10.0),
+        ([OPEN], TINY, BELOW_10),
+        ([GE], 0.0, 4.0),
+        ([LE], 4.0, 10.0),
+        ([GT, LE], TINY, 10.0),
+        ([GE, LT], 0.0, BELOW_10),
+        ([], 4.0, 4.0),
+    ],
+)
+def test_clip_moves_what_is_beyond_a_bound_to_it_and_beyond_none_to_the_median(
+    checks: list[Check], low: float, high: float
+) -> None:
+    plan = plan_of("float", [4.0, 4.0, 5.0], "clip", *checks)
+    cells = column("float", [-np.inf, -3.0, 7.0, 40.0, np.inf], [INF, OK, OK, OK, INF])
+    broken = {"inf": [0, 4], "in_range": [1], "less_than_or_equal_to": [3]}
+    assert repair(cells, plan, **broken)[0] == [low, low, 7.0, high, high]
+
+
+def test_clip_gives_every_other_reason_the_median() -> None:
+    plan = plan_of("float", [4.0, 4.0, 5.0], "clip", RANGE)
+    cells = column("float", [np.nan, np.nan, np.nan, 50.0, 3.0], [MISSING, NAN, TYPE, OK, OK])
+    broken = {"missing": [0], "nan": [1], "type": [2], "in_range": [3], "not_equal_to": [3]}
+    assert repair(cells, plan, **broken) == ([4.0, 4.0, 4.0, 4.0, 3.0], [0, 1, 2, 3])
+
+
+def test_clip_moves_overflow_to_the_bound() -> None:
+    plan = plan_of("float", [4.0], "clip", RANGE)
+    cells = column("float", [1e300, -1e300])
+    broken = {"overflow": [0, 1], "in_range": [0, 1]}
+    assert repair(cells, plan, **broken)[0] == [10.0, 0.0]
+
+
+def test_clip_of_integers_takes_whole_bounds_and_both_infinities() -> None:
+    fractional = Check("in_range", {"min_value": 0.5, "max_value": 9.5}, "in_range")
+    plan = plan_of("int", [4], "clip", fractional)
+    limits = np.iinfo(np.int64)
+    cells = column("int", [limits.min, -5, 40, limits.max], [INF, OK, OK, INF])
+    assert repair(cells, plan, inf=[0, 3], in_range=[1, 2])[0] == [1, 1, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "bounds"),
+    [
+        ("int", GT, (1, None)),
+        ("int", LT, (None, 9)),
+        ("int", Check("gt", {"min_value": 0.5}, "gt"), (1, None)),
+        ("int", Check("lt", {"max_value": 9.5}, "lt"), (None, 9)),
+        ("timestamp", OPEN, (1, 9)),
+        ("float", GE, (0.0, None)),
+        ("float", Check("isin", {"allowed_values": (1,)}, "isin"), (None, None)),
+        ("float", Check("greater_than", index=0), (None, None)),
+    ],
+)
+def test_open_bounds_become_the_nearest_legal_value(kind: Any, check: Check, bounds: Any) -> None:
+    assert legal_bounds(schema_of(kind, check), "float32") == bounds
+
+
+def test_the_tightest_of_several_bounds_counts() -> None:
+    tight = Check("in_range", {"min_value": 2, "max_value": 30}, "in_range")
+    assert legal_bounds(schema_of("float", RANGE, tight), "float32") == (2.0, 10.0)
+
+
+def test_an_open_bound_of_a_narrow_float_is_legal_in_its_own_type() -> None:
+    bound = float(np.float32(0.1))
+    narrow = ColumnSchema(
+        "x", "float", "float32", checks=(Check("gt", {"min_value": bound}, "gt"),)
+    )
+    lower, _ = legal_bounds(narrow, "float32")
+    assert np.float32(lower) > np.float32(bound)
+
+
+def next_of(dtype: str, bound: float, *, up: bool) -> float:
+    """Return the smallest normal value of the dtype beyond a bound, found by its bits."""
+    bits = {"float16": np.int16, "float32": np.int32, "float64": np.int64}[dtype]
+    typed = np.array([bound], dtype)
+    return float((typed.view(bits) + (1 if up == (bound > 0) else -1)).view(dtype)[0])
+
+
+@pytest.mark.parametrize("column_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("training", ["float32", "float16"])
+@pytest.mark.parametrize(("check", "up"), [("gt", True), ("lt", False)])
+@pytest.mark.parametrize("bound", [0.0, 2.0, -0.5])
+def test_an_open_bound_is_still_beyond_after_the_cast(
+    column_dtype: str, training: str, check: str, up: bool, bound: float
+) -> None:
+    name = "min_value" if up else "max_value"
+    schema = ColumnSchema("x", "float", column_dtype, checks=(Check(check, {name: bound}, check),))
+    found = legal_bounds(schema, training)[0 if up else 1]
+    assert found is not None
+    cast = np.array([found]).astype(training)[0]
+    assert cast > bound if up else cast < bound
+    assert abs(cast) >= np.finfo(training).tiny  # TensorFlow takes a smaller one for 0
+    if bound:
+        assert found == next_of(training, bound, up=up)
+
+
+def test_bounds_that_lie_closer_than_the_training_dtype_keep_the_column_s_own() -> None:
+    facts = {"min_value": 1e8, "max_value": 1e8 + 1, "include_min": False, "include_max": False}
+    low, high = legal_bounds(schema_of("float", Check("in_range", facts, "in_range")), "float32")
+    assert low is not None
+    assert high is not None
+    assert 1e8 < low < high < 1e8 + 1
+
+
+@pytest.mark.parametrize("kind", ["float", "int", "timestamp"])
+def test_an_infinite_bound_is_none(kind: Any) -> None:
+    open_ended = Check("in_range", {"min_value": -np.inf, "max_value": np.inf}, "in_range")
+    assert legal_bounds(schema_of(kind, open_ended), "float32") == (None, None)
+
+
+def test_a_shifted_column_keeps_the_resolution_that_the_shift_saves() -> None:
+    base = 1.7e9
+    values = [base + 0.25 * i for i in range(1, 9)]
+    plan = plan_of("float", values, "clip", Check("gt", {"min_value": base}, "gt"))
+    assert plan.shift
+    assert isinstance(plan.lower, float)
+    assert base < plan.lower < base + 1e-6
+
+
+def test_the_rules_of_range_are_told_by_the_check_and_not_by_its_name() -> None:
+    own = Check("less_than", kernel=None)
+    named = Check("my_bound", {"max_value": 10}, "le")
+    warns = Check("in_range", {"min_value": 0, "max_value": 1}, "in_range", warns=True)
+    rules = list_range_rules(schema_of("float", GE, own, named, warns))
+    assert rules == {"inf", "overflow", "greater_than_or_equal_to", "my_bound"}
+    both = Check("greater_than_or_equal_to", kernel=None)
+    assert list_range_rules(schema_of("float", GE, both)) == {"inf", "overflow"}
