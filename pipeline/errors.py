@@ -286,6 +286,9 @@ def _list_kinds(node: Mapping[str, Any]) -> list[str]:
     match node.get("type"):
         case "null":
             return []
+        case "array" if "prefixItems" in node:
+            first, *rest = node["prefixItems"]
+            return [f"a list of {1 + len(rest)} {_plural(first)}"]
         case "array":
             return [f"a list of {_plural(node['items'])}"]
         case "object" if isinstance(node["additionalProperties"], dict):

@@ -118,7 +118,7 @@ def _tensor(name: str, plan: TensorPlan) -> Feature:
         kind="tensor",
         dtype="float32",
         shape=plan.shape,
-        stored=_STORED.get(plan.dtype, plan.dtype),  # type: ignore[arg-type]
+        stored=_STORED.get(plan.dtype, plan.dtype),
         mean=plan.mean,
         variance=plan.variance,
     )

@@ -86,7 +86,8 @@ class DataSettings(Settings):
 
     raw: tuple[str, ...] = Field(
         description="The raw files: paths, globs or fsspec URLs, relative to the job file. "
-        "CSV, JSON Lines (both also gzipped) and Parquet.",
+        "CSV, JSON Lines (both also gzipped) and Parquet; folders of images by class, .npy, .npz "
+        "and IDX files.",
         examples=[["raw/*.csv"]],
     )
     schema_: str = Field(

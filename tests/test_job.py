@@ -196,7 +196,10 @@ def test_what_is_a_table_says_so() -> None:
 
 
 def test_an_unknown_setting_that_resembles_none_lists_the_known_ones() -> None:
-    assert refusal_of(shards={"zzz": 1}).fix == "known here: 'formats', 'rows'."
+    assert (
+        refusal_of(shards={"zzz": 1}).fix
+        == "known here: 'block_rows', 'formats', 'layout', 'rows'."
+    )
 
 
 def test_the_folder_is_no_setting() -> None:

@@ -52,10 +52,11 @@ def tensor_columns(name: str, tensors: Values) -> dict[str, pa.Array]:
 
     Returns:
         `name`, an Arrow binary array `(rows,)` of each row's bytes, little-endian and C-ordered;
-        and what `list_derived` names: the shape, such as "28x28x1"; height, width and channels of an image (1 without such an
-        axis), else the size; minimum, maximum, mean and standard deviation of the finite values
-        (NaN where there is none; a deviation of exactly 0 where all are equal); how many are not
-        finite; and a hash of 128 bits over dtype, shape and values.
+        and what `list_derived` names: the shape, such as "28x28x1"; height, width and channels of
+        an image (1 without such an axis), else the size; minimum, maximum, mean and standard
+        deviation of the finite values (NaN where there is none; a deviation of exactly 0 where
+        all are equal); how many are not finite; and a hash of 128 bits over dtype, shape and
+        values.
     """
     shape = tensors.shape[1:]
     # A byte of a boolean that is neither 0 nor 1 is true, and nobody's value.
