@@ -177,13 +177,17 @@ def train(
 
 
 @app.command()
-def verify(out: OutFolder, as_json: AsJson = False) -> None:
+def verify(
+    out: OutFolder,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every value, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Compare a published dataset with its manifest. Exit 1 where anything differs."""
     from pipeline.show import show_verdict, verdict_to_json
     from pipeline.verify import verify_dataset
 
     with _work() as on_progress:
-        result = verify_dataset(out, on_progress=on_progress)
+        result = verify_dataset(out, deep=deep, on_progress=on_progress)
     if as_json:
         _print_json(verdict_to_json(result))
     else:

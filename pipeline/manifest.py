@@ -1,18 +1,28 @@
-"""The manifest: what a published dataset is. Written last, read first."""
+"""The manifest: what a published dataset is. Written last, read first.
+
+`python -m pipeline.manifest` prints its JSON Schema, which stands in docs/manifest.schema.json.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
 
 from pipeline.batch import Kind
 from pipeline.errors import DatasetDiffers, UsageError
 from pipeline.job import Layout
 
 MANIFEST_VERSION = 2
+# A thousand vocabularies of ten thousand words; what is larger is no manifest of ours.
+MAX_MANIFEST_BYTES = 256 << 20
 Stored = Literal["uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -36,9 +46,14 @@ class Feature(Entry):
         stored: The dtype of a tensor's values in the Example, where they lie as the little-endian
             bytes of a C-ordered array; None for what lies as a list of numbers.
         shift: What was taken off in float64 before the cast to float32; 0 nearly always.
+        count: How many valid train cells the statistics are of.
+        minimum: The smallest of them, before the shift; None for strings and tensors.
+        maximum: The largest.
         mean: Of the valid train cells before the shift, or of all values of the train tensors;
             None for vocabulary indices.
         variance: Likewise, the population's.
+        lower: The smallest value that the schema's range checks let pass; None without one.
+        upper: The largest.
         vocabulary: The categories of a `string` feature; index i + 1 is the i-th, 0 is unknown.
         indicates: For a missing indicator (1.0 where the cell was filled or repaired), its column.
     """
@@ -49,8 +64,13 @@ class Feature(Entry):
     shape: tuple[int, ...] = ()
     stored: Stored | None = None
     shift: float = 0.0
+    count: int | None = None
+    minimum: bool | int | float | None = None
+    maximum: bool | int | float | None = None
     mean: float | None = None
     variance: float | None = None
+    lower: int | float | None = None
+    upper: int | float | None = None
     vocabulary: tuple[str, ...] | None = None
     indicates: str | None = None
 
@@ -63,12 +83,22 @@ class Label(Entry):
         kind: How the schema reads the column.
         task: `classification`: an int64 index into `classes`; `regression`: a float32.
         classes: The classes in index order, in the schema's type; None for regression.
+        counts: How many train rows each class was seen in; None for regression.
+        mean: Of the train labels, for regression.
+        variance: Likewise, the population's.
+        lower: The smallest value that the schema's range checks let pass, for regression.
+        upper: The largest.
     """
 
     name: str
     kind: Kind
     task: Literal["classification", "regression"]
     classes: tuple[bool | int | float | str, ...] | None = None
+    counts: tuple[int, ...] | None = None
+    mean: float | None = None
+    variance: float | None = None
+    lower: int | float | None = None
+    upper: int | float | None = None
 
     @property
     def dtype(self) -> Literal["float32", "int64"]:
@@ -101,7 +131,13 @@ class Spec(Entry):
 
 
 class File(Entry):
-    """One file of the dataset; `path` is relative to the manifest, sizes in bytes."""
+    """One file of the dataset.
+
+    Attributes:
+        path: Relative to the manifest, with `/` between its parts.
+        bytes: Its size.
+        sha256: Its SHA-256, in hexadecimal.
+    """
 
     path: str
     bytes: int
@@ -109,7 +145,13 @@ class File(Entry):
 
 
 class Shard(Entry):
-    """One shard: the same rows in each format that was asked for."""
+    """One shard: the same rows, in the same order, in each format that was asked for.
+
+    Attributes:
+        rows: How many.
+        parquet: The repaired values in the schema's types, the label as read, `row_id`.
+        tfrecord: The features as the spec has them, the label, the weight, `row_id`.
+    """
 
     rows: int
     parquet: File | None = None
@@ -117,14 +159,26 @@ class Shard(Entry):
 
 
 class Split(Entry):
-    """The shards of one split, in order."""
+    """One split.
+
+    Attributes:
+        rows: Of all its shards.
+        shards: In their order, which is a hash's.
+    """
 
     rows: int
     shards: tuple[Shard, ...]
 
 
 class SourceEntry(Entry):
-    """One raw file; `row_id >> 40` is its place in the manifest's list."""
+    """One raw file.
+
+    Attributes:
+        name: Its path relative to the job file, or its URL.
+        bytes: Its size.
+        content_hash: A hash of its content.
+        rows: How many rows were read from it.
+    """
 
     name: str
     bytes: int
@@ -133,13 +187,37 @@ class SourceEntry(Entry):
 
 
 class Manifest(Entry):
-    """What `OUT/manifest.json` holds; `job_folder` is relative to OUT."""
+    """What `OUT/manifest.json` holds.
+
+    Attributes:
+        version: Of this format; another number is another format.
+        name: The job's.
+        fingerprint: Eight hexadecimal digits of inputs, settings, schema and code; part of the
+            names of all part files.
+        created: When it was published, ISO 8601, UTC.
+        schema_reference: The schema's `module:attribute`.
+        schema_fingerprint: The SHA-256 of the source texts of the schema's module and of the
+            modules of its tree that it imports.
+        job_folder: Where the job file lies, relative to OUT.
+        spec: The feature spec, with vocabularies and statistics of the train split.
+        splits: `train`, `validation` and `test`.
+        rows: `read`, `clean` and `quarantined`, and the clean ones by split; `replaced` are not
+            read, because they stand mended in another raw file.
+        sources: The raw files; `row_id >> 40` is a row's place in this list, and the rest of the
+            bits the record's number in that file, from 0.
+        files: What belongs to the dataset beside the shards: quarantine, repairs, ledger, plan.
+        settings: The job file's settings, defaults filled in.
+        versions: Of nanproof, Python and the libraries that decide what is written.
+        checksum: The SHA-256 of this document without `checksum`, as JSON in ASCII with sorted
+            keys and without blanks (`json.dumps(…, sort_keys=True, separators=(",", ":"))`).
+    """
 
     version: Literal[2] = 2
     name: str
     fingerprint: str
     created: str
     schema_reference: str
+    schema_fingerprint: str = ""
     job_folder: str
     spec: Spec
     splits: dict[SplitName, Split]
@@ -148,6 +226,19 @@ class Manifest(Entry):
     files: tuple[File, ...]
     settings: dict[str, Any]
     versions: dict[str, str]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def checksum(self) -> str:
+        """Return what tells a manifest that was edited by hand."""
+        return _hash(self.model_dump(mode="json", exclude={"checksum"}))
+
+    @model_validator(mode="after")
+    def _has_every_split(self) -> Manifest:
+        absent = [split for split in SPLITS if split not in self.splits]
+        if absent:
+            raise ValueError(f"splits lacks {absent[0]!r}")
+        return self
 
     def list_files(self) -> Iterator[File]:
         """Yield every file that the dataset consists of."""
@@ -161,12 +252,40 @@ def read_manifest(out: Path) -> Manifest:
     """Read the manifest of a published dataset.
 
     Raises:
-        UsageError: There is no dataset, or it was written by another version.
-        DatasetDiffers: The manifest is not what nanproof wrote.
+        UsageError: There is no dataset, or the manifest cannot be read.
+        DatasetDiffers: The manifest is not what nanproof wrote, or of another version.
     """
     path = out / "manifest.json"
+    document = _parse(path, _read_text(path, out))
+    version = document.get("version")
+    if version != MANIFEST_VERSION:
+        raise DatasetDiffers(
+            f"{path} is a manifest of another version.",
+            expected=f"version {MANIFEST_VERSION}, which this nanproof reads",
+            got=f"version {str(version)[:20]}",
+            fix="run the job again, or read the dataset with the nanproof that wrote it.",
+            file=str(path),
+            version=version,
+        )
+    given = document.pop("checksum", None)
     try:
-        text = path.read_text(encoding="utf-8")
+        manifest = Manifest.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        _refuse(path, f"{'.'.join(map(str, first['loc'])) or 'the text'}: {first['msg']}")
+    if given != _hash(document):
+        _refuse(path, "its checksum is not its text's: it was edited, or is damaged")
+    return manifest
+
+
+def _read_text(path: Path, out: Path) -> str:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+            raise OSError("it is no file")
+        if found.st_size > MAX_MANIFEST_BYTES:
+            _refuse(path, f"it has {found.st_size:,} bytes")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise UsageError(
             f"{out} holds no published dataset (no manifest.json).",
@@ -177,17 +296,61 @@ def read_manifest(out: Path) -> Manifest:
         raise UsageError(
             f"{out} is a file.", fix="give the folder of a published dataset.", file=str(path)
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        _refuse(path, f"it is no UTF-8 text ({error.reason} at byte {error.start:,})")
+    except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error}.", fix="mend it, or run the job again.", file=str(path)
         ) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the text"
-        raise DatasetDiffers(
-            f"{path} is not a manifest of version {MANIFEST_VERSION}: {where}: {first['msg']}.",
-            fix="run the job again; the manifest is not to be edited by hand.",
-            file=str(path),
-        ) from None
+        document = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # nested without end, or a number of a novel
+        _refuse(path, f"the text is no JSON: {error}")
+    if not isinstance(document, dict):
+        _refuse(path, "the text is no JSON object")
+    return document
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twin = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"the key {twin[:60]!r} stands twice in one object")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _hash(document: Any) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise DatasetDiffers(
+        f"{path} is not a manifest of version {MANIFEST_VERSION}: {why}.",
+        fix="run the job again; the manifest is not to be edited by hand.",
+        file=str(path),
+    )
+
+
+def describe_manifest() -> dict[str, Any]:
+    """Return the JSON Schema of the manifest, with the descriptions of this module's classes."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    models = (Manifest, Spec, Feature, Label, Split, Shard, File, SourceEntry)
+    for model in models:
+        part = schema if model is Manifest else schema["$defs"][model.__name__]
+        text, _, attributes = inspect.cleandoc(model.__doc__ or "").partition("\nAttributes:\n")
+        part["description"] = " ".join(text.split())
+        for name, told in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.M):
+            part["properties"][name]["description"] = " ".join(told.split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe_manifest(), indent=1, ensure_ascii=False))

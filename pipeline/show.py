@@ -98,6 +98,7 @@ def show_verdict(result: VerifyResult, out: Path) -> None:
         _print(console, problem)
     verdict = "as published" if result.passed else f"DIFFERS in {len(result.problems)} places"
     size = f"{result.files:,} files, {result.bytes:,} bytes, {result.rows:,} rows"
+    size += ", every value read" if result.deep else ""
     _print(console, f"{out}: {verdict}: {size}.")
 
 

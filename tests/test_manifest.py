@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipeline.errors import DatasetDiffers, PipelineError, UsageError
-from pipeline.manifest import Feature, File, Label, Manifest, Shard, Spec, Split, read_manifest
+from pipeline.manifest import (
+    Feature,
+    File,
+    Label,
+    Manifest,
+    Shard,
+    Spec,
+    Split,
+    describe_manifest,
+    read_manifest,
+)
+from tests.conftest import HEADER, ROOT, SCHEMA, make_rows
+from tests.spoiling import publish_small
 
 
 def file(path: str) -> File:
@@ -91,14 +106,8 @@ def test_no_manifest_means_no_dataset(tmp_path: Path) -> None:
     assert "nanproof run" in (error.fix or "")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", None])
-def test_a_manifest_that_cannot_be_read_is_the_caller_s_to_mend(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    if content is None:
-        (tmp_path / "manifest.json").mkdir()
-    else:
-        write(tmp_path, content)
+def test_a_manifest_that_cannot_be_read_is_the_caller_s_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").mkdir()
     error = refusal_of(tmp_path)
     assert isinstance(error, UsageError)
     assert "cannot be read" in error.message
@@ -115,15 +124,121 @@ def changed(**facts: Any) -> str:
         ("{", "the text"),
         ("[]", "the text"),
         (manifest_of().model_dump_json()[:-20], "the text"),
-        (changed(version=1), "version"),
+        (b"\xff\xfe", "it is no UTF-8 text"),
+        (b'{"version": 2, "version": 2}', "the text is no JSON: the key 'version' stands twice"),
+        (b'{"version": NaN}', "the text is no JSON: NaN is no number"),
         (changed(more=1), "more"),
         (changed(rows={"read": "many"}), "rows.read"),
         (changed(splits={"trian": {"rows": 0, "shards": []}}), "splits.trian"),
         (changed(spec={"label": {}}), "spec.features"),
+        (changed(splits={}), "the text: Value error, splits lacks 'train'"),
     ],
 )
-def test_what_nanproof_did_not_write_is_no_manifest(tmp_path: Path, text: str, where: str) -> None:
+def test_what_nanproof_did_not_write_is_no_manifest(
+    tmp_path: Path, text: str | bytes, where: str
+) -> None:
     error = refusal_of(write(tmp_path, text))
     assert isinstance(error, DatasetDiffers)
-    assert error.exit_code == 1
+    assert error.fields["file"] == str(tmp_path / "manifest.json")
     assert f"is not a manifest of version 2: {where}" in error.message
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None, 2.5])
+def test_another_version_is_told_by_its_number(tmp_path: Path, version: object) -> None:
+    error = refusal_of(write(tmp_path, changed(version=version)))
+    assert isinstance(error, DatasetDiffers)
+    assert error.expected == "version 2, which this nanproof reads"
+    assert error.got == f"version {version}"
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"name": "climate"},
+        {"rows": {"read": 4}},
+        {"created": "2025-01-01T00:00:01Z"},
+        {"settings": {"train": {}}},
+        {"checksum": "0" * 64},
+        {"checksum": None},
+        {"schema_fingerprint": "ab"},
+    ],
+)
+def test_a_manifest_edited_by_hand_is_told(tmp_path: Path, edited: dict[str, object]) -> None:
+    error = refusal_of(write(tmp_path, changed(**edited)))
+    assert isinstance(error, DatasetDiffers)
+    assert "it was edited, or is damaged" in error.message
+    assert error.fields["file"] == str(tmp_path / "manifest.json")
+
+
+def test_the_checksum_is_of_the_text_with_sorted_keys_and_without_blanks() -> None:
+    text = json.loads(manifest_of(name="wéather").model_dump_json())
+    given = text.pop("checksum")
+    canonical = json.dumps(text, sort_keys=True, separators=(",", ":"))
+    assert "w\\u00e9ather" in canonical
+    assert given == hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def test_blanks_and_the_order_of_keys_are_nobodys_edit(tmp_path: Path) -> None:
+    text = json.loads(manifest_of().model_dump_json())
+    for indent in (None, 4):
+        turned = dict(reversed(text.items()))
+        assert read_manifest(write(tmp_path, json.dumps(turned, indent=indent))) == manifest_of()
+
+
+def test_a_manifest_that_is_huge_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "manifest.json").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "it has 1,099,511,627,776 bytes" in refusal_of(tmp_path).message
+
+
+def test_the_published_json_schema_is_that_of_the_model() -> None:
+    published = (ROOT / "docs" / "manifest.schema.json").read_text()
+    assert json.loads(published) == describe_manifest()
+    assert published == json.dumps(describe_manifest(), indent=1, ensure_ascii=False) + "\n"
+
+
+def test_a_published_manifest_is_valid_by_the_json_schema_and_tells_all(tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    out = publish_small(tmp_path / "job")
+    text = json.loads((out / "manifest.json").read_text())
+    jsonschema.Draft202012Validator(describe_manifest()).validate(text)
+    for broken in ({**text, "more": 1}, {**text, "version": 1}, {**text, "rows": {"read": "1"}}):
+        assert not jsonschema.Draft202012Validator(describe_manifest()).is_valid(broken)
+    size, count, colour = text["spec"]["features"]
+    assert (size["lower"], size["upper"]) == (0.0, 100.0)
+    assert (count["lower"], count["upper"], colour["lower"]) == (0, None, None)
+    assert text["versions"].keys() == {
+        "numpy",
+        "pandas",
+        "pandera",
+        "pyarrow",
+        "nanproof",
+        "python",
+    }
+    assert text["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_statistics_are_those_of_the_train_split(tmp_path: Path) -> None:
+    out = publish_small(tmp_path / "job", csv=HEADER + make_rows(60))
+    spec = read_manifest(out).spec
+    train = pd.concat([pd.read_parquet(path) for path in (out / "train").glob("*.parquet")])
+    for feature in spec.features[:2]:
+        cells = train[feature.name]
+        assert (feature.count, feature.minimum, feature.maximum) == (
+            len(cells), cells.min(), cells.max()
+        )  # fmt: skip
+        assert feature.mean == pytest.approx(cells.mean())
+        assert feature.variance == pytest.approx(cells.var(ddof=0))
+    colour = spec.features[2]
+    assert (colour.count, colour.minimum, colour.mean) == (len(train), None, None)
+    assert spec.label.counts == tuple(train["label"].value_counts()[[0, 1]])
+
+
+def test_the_schemas_fingerprint_changes_with_its_text_and_not_with_the_data(
+    tmp_path: Path,
+) -> None:
+    first = read_manifest(publish_small(tmp_path / "a"))
+    data = read_manifest(publish_small(tmp_path / "b", csv=HEADER + make_rows(50)))
+    schema = read_manifest(publish_small(tmp_path / "c", schema=SCHEMA + "\n# said otherwise\n"))
+    assert first.schema_fingerprint == data.schema_fingerprint != schema.schema_fingerprint
+    assert first.fingerprint != data.fingerprint

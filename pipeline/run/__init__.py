@@ -24,6 +24,7 @@ from pipeline.repair import Plan
 from pipeline.run.accounts import count_rows_by_source, keep_ledger, list_account_files
 from pipeline.run.bad_files import set_files_aside
 from pipeline.run.check import CheckResult, check_job
+from pipeline.run.describe import describe_spec
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
 from pipeline.run.keys import refuse_blank_keys
@@ -255,7 +256,7 @@ class _Stages:
             self.sources,
             count_rows_by_source(self.sources, self.partitions, scans),
             plan,
-            self._make_spec(plan),
+            describe_spec(self._make_spec(plan), plan, self.setup.schema),
             ledger,
             [(SPLITS[f.split], shard) for f in finished for shard in f.shards],
             list_account_files(finished, aside),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.arrow import positions_array, to_arrow
-from pipeline.batch import Column, Finding
+from pipeline.batch import Column, Finding, hold
 from pipeline.features import cast_feature, cast_label, is_finite_in
 from pipeline.manifest import SPLITS, File, Shard, Spec
 from pipeline.repair import Plan, Repaired, apply_plan, list_range_rules
@@ -133,6 +133,8 @@ def _repair(rows: Rows, task: FinishTask) -> tuple[dict[str, Column], dict[str, 
             )
             repaired[schema.name] = mended
             column = mended.column
+        if column.kind == "float":  # so that both formats hold the same value
+            column = hold(column, schema.dtype.lower())
         columns[schema.name] = column
     return columns, repaired
 

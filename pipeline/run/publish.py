@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import pipeline
@@ -22,7 +23,7 @@ from pipeline.load import Source
 from pipeline.manifest import SPLITS, File, Manifest, Shard, SourceEntry, Spec, Split, read_manifest
 from pipeline.reference import list_source_files
 from pipeline.repair import Plan
-from pipeline.storage import sha256_of, write_json, write_text
+from pipeline.storage import sha256_of, write_json
 
 try:
     import fcntl
@@ -147,16 +148,24 @@ def fingerprint_of(job: Job, sources: Sequence[Source]) -> str:
     """
     settings = job.model_dump(mode="json", by_alias=True, exclude={"folder", "train", "check"})
     settings["data"].pop("raw")
-    schema_files = list_source_files(job.data.schema_.partition(":")[0], job.folder)
     facts = {
         "inputs": [[source.name, source.content_hash] for source in sources],
         "settings": settings,
         "train": [job.train.dtype, job.train.task],
-        "schema": [file.read_text(encoding="utf-8") for file in schema_files],
+        "schema": _schema_texts(job),
         "code": _hash_code(),
         "versions": list_versions(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _schema_texts(job: Job) -> list[str]:
+    files = list_source_files(job.data.schema_.partition(":")[0], job.folder)
+    return [file.read_text(encoding="utf-8") for file in files]
+
+
+def _hash_schema(job: Job) -> str:
+    return hashlib.sha256(json.dumps(_schema_texts(job)).encode()).hexdigest()
 
 
 def list_versions() -> dict[str, str]:
@@ -210,6 +219,7 @@ def publish(
         fingerprint=output.fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         schema_reference=job.data.schema_,
+        schema_fingerprint=_hash_schema(job),
         job_folder=Path(os.path.relpath(job.folder, output.out)).as_posix(),
         spec=spec,
         splits=splits,
@@ -220,9 +230,9 @@ def publish(
         ),
         files=tuple(files),
         settings=job.model_dump(mode="json", by_alias=True, exclude={"folder"}),
-        versions=list_versions(),
+        versions=list_versions() | {"nanproof": version("nanproof"), "python": python_version()},
     )
-    write_text(output.out / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+    write_json(output.out / "manifest.json", manifest.model_dump(mode="json"))
     _delete_outdated(output.out, manifest)
     return manifest
 

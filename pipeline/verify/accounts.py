@@ -1,0 +1,124 @@
+"""Manifest, ledger and plan: what each says, against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import PipelineError
+from pipeline.ledger import Ledger, check_balance
+from pipeline.manifest import SPLITS, Manifest
+from pipeline.repair.plan import Plan
+
+Model = TypeVar("Model", bound=BaseModel)
+
+FORMATS = ("parquet", "tfrecord")
+# Of a feature and of its column's plan: the same.
+LEARNED = ("kind", "count", "minimum", "maximum", "mean", "variance", "shift", "vocabulary")
+
+
+def check_accounts(
+    out: Path, manifest: Manifest, sound: frozenset[str]
+) -> tuple[Ledger | None, list[str]]:
+    """Return the ledger, where there is one, and where counts, statistics, settings disagree."""
+    problems = [*_check_rows(manifest), *_check_settings(manifest)]
+    ledger = _read(out / "ledger.json", Ledger, sound, problems)
+    plan = _read(out / "plan.json", Plan, sound, problems)
+    if ledger is not None:
+        problems += _check_ledger(ledger, manifest)
+    if plan is not None:
+        problems += _check_plan(plan, manifest)
+    return ledger, problems
+
+
+def _read(
+    path: Path, model: type[Model], sound: frozenset[str], problems: list[str]
+) -> Model | None:
+    if path.name not in sound:  # said already
+        return None
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the text"
+        problems.append(f"{path.name}: {where}: {first['msg']}")
+        return None
+
+
+def _check_rows(manifest: Manifest) -> Iterator[str]:
+    rows = manifest.rows
+    for split in SPLITS:
+        entry = manifest.splits[split]
+        counted = sum(shard.rows for shard in entry.shards)
+        if not counted == entry.rows == rows.get(split):
+            yield f"manifest.json: {split}: {counted:,} rows in shards, {entry.rows:,} in all"
+        if any(shard.rows < 1 for shard in entry.shards):
+            yield f"manifest.json: {split}: a shard without a row"
+    clean, read = rows.get("clean"), rows.get("read")
+    if clean != sum(manifest.splits[split].rows for split in SPLITS):
+        yield "manifest.json: its clean rows are not those of its splits"
+    if read != sum(source.rows for source in manifest.sources):
+        yield "manifest.json: the rows that were read are not those of its sources"
+    if clean is None or read != clean + rows.get("quarantined", 0):
+        yield "manifest.json: rows were lost between read, clean and quarantined"
+
+
+def _check_settings(manifest: Manifest) -> Iterator[str]:
+    spec, settings = manifest.spec, manifest.settings
+    said: dict[str, Any] = {
+        "name": manifest.name,
+        "data.schema": manifest.schema_reference,
+        "data.label": spec.label.name,
+        "data.weight": spec.weight,
+        "shards.layout": spec.layout,
+        "shards.block_rows": spec.block_rows,
+        "train.dtype": spec.training_dtype,
+    }
+    for setting, value in said.items():
+        if _find(settings, setting) != value:
+            yield f"manifest.json: settings.{setting} is not what the rest of it says"
+    asked = _find(settings, "shards.formats")
+    formats = set(map(str, asked)) if isinstance(asked, list) else set()
+    shards = [shard for split in SPLITS for shard in manifest.splits[split].shards]
+    if any({n for n in FORMATS if getattr(shard, n)} != formats for shard in shards):
+        yield "manifest.json: not every shard is there in the formats of settings.shards.formats"
+
+
+def _find(settings: Any, path: str) -> Any:
+    for name in path.split("."):
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings
+
+
+def _check_ledger(ledger: Ledger, manifest: Manifest) -> Iterator[str]:
+    try:
+        check_balance(ledger)
+    except PipelineError as error:
+        yield f"ledger.json: {error.message}"
+    except (KeyError, IndexError):
+        yield "ledger.json: a count or a stage is absent"
+    if ledger.rows != manifest.rows:
+        yield "ledger.json: its rows are not the manifest's"
+    if ledger.files.read + ledger.files.quarantined != len(manifest.sources):
+        yield "ledger.json: its files are not the manifest's sources"
+
+
+def _check_plan(plan: Plan, manifest: Manifest) -> Iterator[str]:
+    spec, label = manifest.spec, manifest.spec.label
+    own = {feature.name for feature in spec.features if feature.indicates is None}
+    learned = [f for f in spec.features if f.indicates is None and f.kind != "tensor"]
+    if not {feature.name for feature in learned} <= plan.columns.keys() <= own:
+        yield "plan.json: its columns are not the manifest's features"
+    if any(f.indicates not in own for f in spec.features if f.indicates is not None):
+        yield "manifest.json: it has an indicator of no feature"
+    for feature in learned:
+        column = plan.columns.get(feature.name)
+        for name in LEARNED:
+            if column is not None and getattr(column, name) != getattr(feature, name):
+                yield f"plan.json: {name} of {feature.name!r} is not the manifest's"
+    for name in ("kind", "task", "classes", "counts", "mean", "variance"):
+        if getattr(plan.label, name) != getattr(label, name):
+            yield f"plan.json: {name} of the label is not the manifest's"

@@ -1,0 +1,79 @@
+"""TFRecord shards of either layout as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.errors import ShardError
+from pipeline.manifest import Spec
+from pipeline.write import decode_shard
+
+Columns = dict[str, npt.NDArray[Any]]
+
+
+def read_examples(path: Path, spec: Spec) -> Iterator[Columns]:
+    """Yield the rows of a shard in stretches: name to `(rows,)`, or `(rows, *shape)` for tensors.
+
+    Tensors have their stored dtype; everything else is float32 or int64.
+
+    Raises:
+        ShardError: The shard is not as nanproof writes it, or of another spec.
+    """
+    described = _describe_columns(spec)
+    for stretch in decode_shard(path, spec):
+        if stretch.keys() != described.keys():
+            raise _foreign(path, "its features are not the manifest's")
+        columns = {}
+        for name, (dtype, shape) in described.items():
+            try:
+                columns[name] = _to_rows(stretch[name], dtype, shape)
+            except ValueError:
+                raise _foreign(path, f"{name!r} is not as in the manifest") from None
+        if len({len(values) for values in columns.values()}) > 1:
+            raise _foreign(path, "its features have different numbers of rows")
+        yield columns
+
+
+def bytes_to_rows(cells: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return `(rows, *shape)` of little-endian bytes, of one row a cell or of several.
+
+    Raises:
+        ValueError: The bytes are no whole rows.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    texts = cells.to_pylist()
+    if not size or any(len(text) % size for text in texts):
+        raise ValueError(f"no whole rows of {size} bytes")
+    values = np.frombuffer(b"".join(texts), np.dtype(dtype).newbyteorder("<"))
+    return values.astype(dtype, copy=False).reshape(-1, *shape)
+
+
+def _describe_columns(spec: Spec) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+    """Return dtype and shape of each column, without the rows."""
+    described: dict[str, tuple[str, tuple[int, ...]]] = {
+        feature.name: (feature.stored or feature.dtype, feature.shape) for feature in spec.features
+    }
+    described[spec.label.name] = (spec.label.dtype, ())
+    if spec.weight is not None:
+        described[spec.weight] = ("float32", ())
+    return described | {"row_id": ("int64", ())}
+
+
+def _to_rows(cells: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    if not isinstance(cells, np.ndarray):
+        return bytes_to_rows(cells, dtype, shape)
+    if cells.dtype != dtype:
+        raise ValueError(f"{cells.dtype} instead of {dtype}")
+    return cells.reshape(len(cells), *shape)
+
+
+def _foreign(path: Path, what: str) -> ShardError:
+    return ShardError(
+        f"{path.name}: {what}.", fix="restore the shard, or run the job again.", file=str(path)
+    )

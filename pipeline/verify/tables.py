@@ -1,0 +1,162 @@
+"""Parquet shards as what their TFRecord twins have to hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.arrow import to_numpy
+from pipeline.batch import Column
+from pipeline.errors import ShardError
+from pipeline.features import cast_feature, cast_label
+from pipeline.manifest import Feature, Label, Spec
+from pipeline.verify.examples import Columns, bytes_to_rows
+
+BATCH_ROWS = 8192
+BEYOND = "lie outside the schema's bounds"
+Faults = dict[tuple[str, str], int]
+"""How many values, by column and by what is wrong with them."""
+
+BOUNDED = ("float", "int", "timestamp")
+_FITS = {
+    "float": pa.types.is_floating,
+    "int": pa.types.is_integer,
+    "bool": pa.types.is_boolean,
+    "string": lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_),
+    "timestamp": lambda type_: pa.types.is_timestamp(type_) and type_.unit == "us",
+    "tensor": lambda type_: pa.types.is_binary(type_) or pa.types.is_large_binary(type_),
+}
+
+
+class TableReader:
+    """A Parquet shard, as many rows at a time as are asked for.
+
+    Raises:
+        ShardError: It is no Parquet, or its columns are not the manifest's.
+    """
+
+    def __init__(self, path: Path, spec: Spec) -> None:
+        self._path = path
+        kinds: dict[str, str] = {f.name: f.kind for f in spec.features if f.indicates is None}
+        kinds |= {spec.label.name: spec.label.kind, "row_id": "int"}
+        names = [*kinds, *([spec.weight] if spec.weight is not None else [])]
+        try:
+            file = pq.ParquetFile(path)
+            schema = file.schema_arrow
+            for name in names:
+                if schema.names.count(name) != 1:
+                    raise self._broken(f"it has {schema.names.count(name)} columns {name!r}")
+                type_ = schema.field(name).type
+                fits = _FITS[kinds[name]](type_) if name in kinds else _is_number(type_)
+                if not fits:
+                    raise self._broken(f"column {name!r} is {type_}, not as in the manifest")
+            self._batches = file.iter_batches(BATCH_ROWS, columns=names)
+            self._rest = schema.empty_table().select(names)
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._broken(_first_line(error)) from None
+
+    def take(self, count: int) -> pa.Table:
+        """Return the next rows; fewer, or none, at the end.
+
+        Raises:
+            ShardError: They cannot be read.
+        """
+        parts = [self._rest]
+        try:
+            while sum(map(len, parts)) < count:
+                batch = next(self._batches, None)
+                if batch is None:
+                    break
+                parts.append(pa.Table.from_batches([batch]).select(self._rest.column_names))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise self._broken(_first_line(error)) from None
+        table = pa.concat_tables(parts)
+        self._rest = table.slice(count)
+        return table.slice(0, count)
+
+    def _broken(self, what: str) -> ShardError:
+        return ShardError(
+            f"{self._path.name}: {what}.",
+            fix="restore the shard, or run the job again.",
+            file=str(self._path),
+        )
+
+
+def cast_table(table: pa.Table, spec: Spec) -> Columns:
+    """Return what a TFRecord shard holds of these rows; columns with missing cells are left out."""
+    whole = {
+        name: table.column(name).combine_chunks()
+        for name in table.column_names
+        if not table.column(name).null_count
+    }
+    columns = {
+        feature.name: _cast(whole[feature.name], feature)
+        for feature in spec.features
+        if feature.name in whole
+    }
+    if spec.label.name in whole:
+        columns[spec.label.name] = cast_label(
+            _column(whole[spec.label.name], spec.label), spec.label
+        )
+    if spec.weight is not None and spec.weight in whole:
+        columns[spec.weight] = to_numpy(whole[spec.weight]).astype(np.float32)
+    if "row_id" in whole:
+        columns["row_id"] = to_numpy(whole["row_id"]).astype(np.int64)
+    return columns
+
+
+def find_table_faults(table: pa.Table, spec: Spec) -> Faults:
+    """Return what is wrong with values as the schema's types have them, before the cast."""
+    faults = {(name, "are missing"): table.column(name).null_count for name in table.column_names}
+    bounded: list[Feature | Label] = [f for f in spec.features if f.name in table.column_names]
+    for part in [*bounded, spec.label]:
+        if part.kind in BOUNDED:
+            values = to_numpy(table.column(part.name).combine_chunks())
+            faults[part.name, BEYOND] = count_beyond(values, part.lower, part.upper)
+    return faults
+
+
+def count_beyond(
+    values: npt.NDArray[Any], lower: int | float | None, upper: int | float | None
+) -> int:
+    """Count the values outside a closed interval, whose ends are rounded to the values' dtype."""
+    beyond = np.zeros(values.shape, bool)
+    if lower is not None:
+        beyond |= values < _round(lower, values.dtype)
+    if upper is not None:
+        beyond |= values > _round(upper, values.dtype)
+    return int(beyond.sum())
+
+
+def _round(bound: int | float, dtype: np.dtype[Any]) -> Any:
+    if dtype.kind != "f":
+        return bound
+    with np.errstate(over="ignore"):  # of a float's range, nothing is beyond infinity
+        return np.float64(max(-np.inf, min(bound, np.inf))).astype(dtype)
+
+
+def _cast(array: pa.Array, feature: Feature) -> npt.NDArray[Any]:
+    if feature.kind == "tensor":
+        return bytes_to_rows(array, feature.stored or feature.dtype, feature.shape)
+    return cast_feature(_column(array, feature), feature)
+
+
+def _column(array: pa.Array, part: Feature | Label) -> Column:
+    assert part.kind != "tensor"
+    if part.kind == "string":
+        return Column(part.kind, array.cast(pa.string()))
+    values = to_numpy(array)
+    return Column(part.kind, values.astype(np.float64) if part.kind == "float" else values)
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return pa.types.is_floating(type_) or pa.types.is_integer(type_)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
