@@ -234,7 +234,6 @@ def test_every_kind_of_column_passes(tmp_path: Path) -> None:
     assert verify_dataset(out, deep=True).problems == ()
 
 
-@pytest.mark.xfail(strict=True, reason="Parquet holds the rounded value, TFRecord the one as read")
 @pytest.mark.parametrize(("dtype", "first"), [("float16", 0), ("float32", 100_000_000)])
 def test_a_column_of_a_coarse_dtype_is_the_same_in_both_formats(
     tmp_path: Path, dtype: str, first: int
