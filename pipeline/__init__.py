@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.run import check_job, run_job
     from pipeline.train import train_dataset
     from pipeline.verify import verify_dataset
+    from pipeline.write import write_examples
 
 __all__ = [
     "check_job",
@@ -27,6 +28,7 @@ __all__ = [
     "train_dataset",
     "validate_frame",
     "verify_dataset",
+    "write_examples",
 ]
 
 _MODULES = {
@@ -37,6 +39,7 @@ _MODULES = {
     "train_dataset": "pipeline.train",
     "validate_frame": "pipeline.frame",
     "verify_dataset": "pipeline.verify",
+    "write_examples": "pipeline.write",
 }
 
 

@@ -85,6 +85,19 @@ def test_a_shard_that_is_cut_short_is_found(tmp_path: Path, length: int) -> None
         list(decode_examples(path))
 
 
+@pytest.mark.parametrize("stretch_bytes", [1, 13, 200, 1000])
+def test_records_are_found_however_the_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch_bytes: int
+) -> None:
+    monkeypatch.setattr("pipeline.write.decode.STRETCH_BYTES", stretch_bytes)
+    path = write(tmp_path / "s.tfrecord", {"n": np.arange(40), "x": np.ones(40, np.float32)})
+    parts = list(decode_examples(path))
+    assert np.concatenate([part["n"] for part in parts])[:, 0].tolist() == list(range(40))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ShardError, match=r"record 39 .* cut short"):
+        list(decode_examples(path))
+
+
 def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
     path = tmp_path / "s.tfrecord"
     path.write_bytes(b"PAR1" * 100)

@@ -23,7 +23,7 @@ from pipeline.write import (
     write_repairs,
     write_shard,
 )
-from pipeline.write.crc32c import add_changes, crc32c, masked
+from pipeline.write.crc32c import checksum_changes, crc32c, masked
 from pipeline.write.files import HashingFile
 from pipeline.write.tfrecord import encode_examples
 
@@ -57,6 +57,11 @@ def record(data: bytes) -> bytes:
     length = len(data).to_bytes(8, "little")
     checks = masked(np.array([crc32c(length), crc32c(data)], np.uint32)).astype("<u4")
     return length + checks[:1].tobytes() + data + checks[1:].tobytes()
+
+
+def one_feature(number: int, values: bytes) -> bytes:
+    """Serialize one feature "n" of that list: 1 bytes, 2 floats, 3 ints."""
+    return nested(1, nested(1, nested(1, b"n") + nested(2, nested(number, values))))
 
 
 def example(name: str, values: list[int]) -> bytes:
@@ -101,7 +106,6 @@ FOREIGN = {
     "two lengths": encode({"n": np.array([1])}) + encode({"n": np.array([300])}),
     "no feature": record(b""),
     "no example": record(b"hello"),
-    "bytes": record(nested(1, nested(1, nested(1, b"n") + nested(2, nested(1, nested(1, b"x")))))),
     "a feature without a value": record(nested(1, nested(1, nested(1, b"n")))),
     "a varint of eleven bytes": record(
         nested(1, nested(1, nested(1, b"n") + nested(2, nested(3, nested(1, b"\x80" * 10 + b"\0")))))
@@ -109,6 +113,11 @@ FOREIGN = {
     "a varint beyond 64 bits": record(
         nested(1, nested(1, nested(1, b"n") + nested(2, nested(3, nested(1, b"\x80" * 9 + b"\x7f")))))
     ),
+    "two byte strings in one": record(one_feature(1, nested(1, b"x") * 2)),
+    "byte strings of two widths": record(one_feature(1, nested(1, b"x")))
+    + record(one_feature(1, nested(1, b"x" * 200))),
+    "a length of six bytes": record(one_feature(1, b"\x0a\x81\x80\x80\x80\x80\0x")),
+    "a feature twice": record(nested(1, one_feature(1, nested(1, b"x"))[2:] * 2)),
     "a gap": encode({"n": np.array([1])}) + b"\0" + encode({"n": np.array([1])}),
     "zeros": bytes(64),
 }  # fmt: skip
@@ -144,7 +153,7 @@ def test_a_checksum_is_changed_as_if_it_were_made_anew(width: int, distance: int
     cells = np.random.default_rng(width).integers(0, 256, (5, width)).astype(np.uint8)
     text = b"head" + blank + b"t" * (distance - width)
     checks = np.full(5, crc32c(text), np.uint32)
-    add_changes(checks, cells, np.frombuffer(blank, np.uint8), distance)
+    checks ^= checksum_changes(cells ^ np.frombuffer(blank, np.uint8), distance)
     tail = text[4 + width :]
     assert checks.tolist() == [crc32c(b"head" + row.tobytes() + tail) for row in cells]
 
@@ -172,6 +181,49 @@ def test_parquet_holds_nulls_lists_and_no_rows(tmp_path: Path) -> None:
     for part in (table, table.slice(0, 0)):
         write_parquet(tmp_path / "t.parquet", part, relative_to=tmp_path)
         assert pq.read_table(tmp_path / "t.parquet").to_pylist() == part.to_pylist()
+
+
+def test_row_groups_are_bounded_in_rows_and_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.write.parquet.ROW_GROUP_ROWS", 7)
+    monkeypatch.setattr("pipeline.write.parquet.ROW_GROUP_BYTES", 10_000)
+    images = pa.table({"image": [bytes(1_000)] * 25, "n": range(25)})
+    small = pa.table({"n": range(25)})
+    huge = pa.table({"image": [bytes(30_000)] * 3})
+    for table, rows in ((small, [7, 7, 7, 4]), (images, [7, 7, 7, 4]), (huge, [1, 1, 1])):
+        write_parquet(tmp_path / "t", table, relative_to=tmp_path)
+        found = pq.read_metadata(tmp_path / "t")
+        groups = [found.row_group(index) for index in range(found.num_row_groups)]
+        assert [group.num_rows for group in groups] == rows
+        assert pq.read_table(tmp_path / "t").equals(table)
+
+
+def test_tensors_get_neither_dictionary_nor_statistics(tmp_path: Path) -> None:
+    table = pa.table({"image": [b"abc"] * 9, "s": ["abc"] * 9})
+    write_parquet(tmp_path / "t", table, relative_to=tmp_path)
+    image, text = (pq.read_metadata(tmp_path / "t").row_group(0).column(i) for i in (0, 1))
+    assert (image.has_dictionary_page, image.statistics) == (False, None)
+    assert text.has_dictionary_page
+    assert text.statistics.min == "abc"
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_parquet_is_read_by_others_as_it_was(tmp_path: Path, engine: str) -> None:
+    library = pytest.importorskip(engine)
+    table = pa.table(
+        {"image": [b"\0a", b""], "x": pa.array([1.5, -0.0], pa.float32()), "s": ["ü", None]}
+    )
+    file = write_parquet(
+        tmp_path / "t.parquet", table, relative_to=tmp_path, metadata={"spec": "{}"}
+    )
+    path = str(tmp_path / file.path)
+    if engine == "polars":
+        found = library.read_parquet(path).to_dicts()
+    else:
+        rows = library.read_parquet(path)
+        found = [dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()]
+    assert found == table.to_pylist()
 
 
 def test_the_same_table_is_the_same_bytes(tmp_path: Path) -> None:

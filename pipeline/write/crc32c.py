@@ -1,14 +1,15 @@
-"""CRC-32C (Castagnoli), of one text and of many records that differ in a few columns.
+"""CRC-32C (Castagnoli) of many records: by a C library, or by tables where few bytes vary.
 
-The checksum is linear over GF(2): a record's is the template's, changed by what each two bytes
-that differ add to it. What they add depends on their distance from the end alone, so it is a
-table look-up, and the same for all rows.
+The checksum is linear over GF(2): a record's is the template's, changed by what each byte that
+differs adds to it. What a byte adds depends on its distance from the end alone: a look-up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +18,7 @@ Words = npt.NDArray[np.uint32]
 
 # tensorflow/core/lib/hash/crc32c.h
 MASK_DELTA = 0xA282EAD8
+POLYNOMIAL = 0x82F63B78  # reflected
 
 
 def masked(checks: Words) -> Words:
@@ -25,62 +27,54 @@ def masked(checks: Words) -> Words:
     return rotated + np.uint32(MASK_DELTA)
 
 
-def _byte_table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_TABLE = _byte_table()
-
-
-@lru_cache(maxsize=64)
 def crc32c(data: bytes) -> int:
-    """Return the checksum of a short text."""
-    check = 0xFFFFFFFF
-    for byte in data:
-        check = _TABLE[(check ^ byte) & 0xFF] ^ check >> 8
-    return check ^ 0xFFFFFFFF
+    """Return the checksum of one text."""
+    return int(google_crc32c.value(data))
 
 
-def add_changes(checks: Words, cells: Bytes, blank: Bytes, distance: int) -> None:
-    """Add to checksums what it changes that some bytes are `cells` and not `blank`.
+def crc32c_each(records: Iterable[Bytes | bytes]) -> Words:
+    """Return the checksum of each record, `(records,)`."""
+    return np.fromiter(map(google_crc32c.value, records), np.uint32)
+
+
+def checksum_changes(changes: Bytes, distance: int) -> Words:
+    """Return `(rows,)` what to xor to a checksum of the template.
 
     Args:
-        checks: `(rows,)`; changed in place.
-        cells: `(rows, bytes)`, neighbours in the record.
-        blank: `(bytes,)` what stands there in the template.
+        changes: `(rows, width)` the bits in which neighbouring bytes differ from the template's.
         distance: From the first of them to the end of the record; 1 is the last byte.
     """
-    width = cells.shape[1]
-    for place in range(0, width - 1, 2):
-        pair = cells[:, place] | cells[:, place + 1].astype(np.uint16) << 8
-        change = pair ^ (int(blank[place]) | int(blank[place + 1]) << 8)
-        checks ^= _pair_table(distance - place)[change]
-    if width % 2:
-        change = (cells[:, -1] ^ blank[-1]).astype(np.uint16)
-        checks ^= _pair_table(distance - width + 1)[change]
+    width = changes.shape[1]
+    tables = np.arange(0, 256 * width, 256)[:, None]
+    places = np.add(changes.T, tables, order="C")
+    return np.bitwise_xor.reduce(_change_tables(distance, width).take(places), axis=0)
 
 
-# A table is 256 KiB; a shard of 200 floats needs 400.
-@lru_cache(maxsize=1024)
-def _pair_table(distance: int) -> Words:
-    """Return `(65536,)`: what two bytes add, the first of them `distance` before the end."""
-    effects = _effects_within(1 << distance.bit_length())
-    bits = [*effects[distance - 1], *(effects[distance - 2] if distance > 1 else ())]
-    table = np.zeros(1 << 16, np.uint32)
-    for bit, effect in enumerate(bits):
-        table[1 << bit : 2 << bit] = table[: 1 << bit] ^ np.uint32(effect)
-    return table
+# 1 KiB a byte; less than 28 MiB, since no layout that is checked so varies in more than 112.
+@lru_cache(maxsize=256)
+def _change_tables(distance: int, width: int) -> Words:
+    """Return `(width * 256,)`: what each value of each byte adds."""
+    effects = _effects_within(1 << distance.bit_length())[distance - width : distance][::-1]
+    tables = np.zeros((width, 256), np.uint32)
+    for bit in range(8):
+        tables[:, 1 << bit : 2 << bit] = tables[:, : 1 << bit] ^ effects[:, bit : bit + 1]
+    return tables.reshape(-1)
 
 
-@lru_cache(maxsize=64)
-def _effects_within(limit: int) -> tuple[tuple[int, ...], ...]:
-    """Return what each bit of a byte adds, for bytes 1 to `limit` from the end."""
-    effects = [tuple(_TABLE[1 << bit] for bit in range(8))]
-    for _ in range(limit - 1):
-        effects.append(tuple(_TABLE[effect & 0xFF] ^ effect >> 8 for effect in effects[-1]))
-    return tuple(effects)
+@lru_cache(maxsize=8)
+def _effects_within(limit: int) -> Words:
+    """Return `(limit, 8)`: what each bit of a byte adds, for bytes 1 to `limit` from the end."""
+    effects = np.zeros((limit, 8), np.uint32)
+    effects[0] = [_shifted(1 << bit) for bit in range(8)]
+    bytes_ = np.array([_shifted(byte) for byte in range(256)], np.uint32)
+    for place in range(1, limit):
+        before = effects[place - 1]
+        effects[place] = bytes_[before & np.uint32(0xFF)] ^ before >> np.uint32(8)
+    return effects
+
+
+def _shifted(byte: int) -> int:
+    """Return what is left of a byte after its eight bits are shifted out."""
+    for _ in range(8):
+        byte = byte >> 1 ^ (POLYNOMIAL if byte & 1 else 0)
+    return byte

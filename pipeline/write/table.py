@@ -1,0 +1,67 @@
+"""Any Arrow table as a TFRecord file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.errors import ShardError
+from pipeline.manifest import File
+from pipeline.write.columns import to_values
+from pipeline.write.crc32c import Bytes
+from pipeline.write.files import HashingFile
+from pipeline.write.tfrecord import encode_examples
+
+# Bounds what a batch costs as float32 and int64 beside the table itself.
+BATCH_BYTES = 1 << 25
+
+
+def write_examples(path: Path | str, table: pa.Table | pa.RecordBatchReader) -> File:
+    """Write a table as TFRecord, a `tf.train.Example` a row, in the order of rows and columns.
+
+    Floats become float_list (float32); ints and booleans int64_list; dates and timestamps
+    int64_list (microseconds since 1970, UTC); strings and binaries bytes_list of one value;
+    fixed-size lists and tensors of numbers a list of all their values.
+
+    Args:
+        path: The file; it appears when it is whole.
+        table: A table, or a reader of batches, which need not fit into memory.
+
+    Returns:
+        The file's name, size and SHA-256.
+
+    Raises:
+        ShardError: A cell is null, is out of the range of float32 or int64, or an Example has no
+            place for the type; it names the column.
+        EnvironmentFailure: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> table = pa.table({"x": [1.5, 2.5], "word": ["a", "bc"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_examples(f"{folder}/words.tfrecord", table).bytes
+        97
+    """
+    path = Path(path)
+    with HashingFile(path) as file:
+        for chunk in encode_table(table):
+            file.write(chunk)
+    return file.describe(path.parent)
+
+
+def encode_table(table: pa.Table | pa.RecordBatchReader) -> Iterator[Bytes]:
+    """Yield the bytes of a TFRecord file in chunks; see `write_examples`."""
+    names = table.schema.names
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise ShardError(
+            f"column {name!r}: there are several of the name.", fix="rename them.", column=name
+        )
+    for batch in table.to_batches() if isinstance(table, pa.Table) else table:
+        step = max(1, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1))
+        for start in range(0, batch.num_rows, step):
+            part = batch.slice(start, step)
+            columns = zip(names, part.columns, strict=True)
+            yield from encode_examples({name: to_values(name, array) for name, array in columns})
