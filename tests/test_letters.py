@@ -34,7 +34,6 @@ RULES = {
     "in colour": ("image_channels", "equal_to"),
     "unsorted": ("label", "isin"),
 }
-needs_shards = pytest.mark.skip(reason="the stages after the schema do not hold tensors yet")
 
 
 def load_generator() -> ModuleType:
@@ -247,7 +246,6 @@ def read_pictures(out: Path) -> dict[bytes, int]:
     return found
 
 
-@needs_shards
 def test_the_folder_is_cleaned_and_trains(
     nanproof: Callable[..., Ended], raw: Path, tmp_path: Path
 ) -> None:
@@ -271,7 +269,6 @@ def test_the_folder_is_cleaned_and_trains(
     assert training["value"] > 0.9
 
 
-@needs_shards
 def test_no_copy_lies_in_another_split(
     nanproof: Callable[..., Ended], raw: Path, tmp_path: Path
 ) -> None:
@@ -286,7 +283,6 @@ def test_no_copy_lies_in_another_split(
     assert sum(map(len, splits)) == len(set.union(*splits))
 
 
-@needs_shards
 def test_notmnist_is_cleaned_and_trains(nanproof: Callable[..., Ended], tmp_path: Path) -> None:
     path = find_dataset("notmnist_idx/t10k-images-idx3-ubyte.gz")
     result = run_job(nanproof, "notmnist.toml", path, tmp_path / "out")
