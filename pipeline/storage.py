@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,19 @@ from pipeline.errors import EnvironmentFailure
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(
+    path: Path, *, fix: str = "free space or mend the permissions, then run the same command again."
+) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it replaces `path` in one step.
+
+    Args:
+        path: The file.
+        fix: What the error tells the reader to do.
 
     Raises:
         EnvironmentFailure: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -28,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise EnvironmentFailure(
             f"{path} cannot be written: {error.strerror or error}.",
-            fix="free space or mend the permissions, then run the same command again.",
+            fix=fix,
             file=str(path),
         ) from error
     finally:

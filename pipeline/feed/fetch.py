@@ -1,0 +1,165 @@
+"""Files of a remote dataset in a local cache, known by their content.
+
+TensorFlow reads no object store of its own accord. A file lies in the cache under its SHA-256, is
+checked while it is downloaded, and takes its name when it is whole: any number of processes can
+share a cache, and the files of all datasets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.errors import DatasetDiffers, EnvironmentFailure, ShardError, UsageError
+from pipeline.feed.check import check_file
+from pipeline.manifest import File, Manifest, read_manifest
+from pipeline.storage import atomic_path
+
+BLOCK_BYTES = 1 << 20
+# One connection seldom fills a line; many are refused by some stores.
+MAX_DOWNLOADS = 4
+
+
+def is_url(out: Path | str) -> bool:
+    """Tell whether a dataset lies elsewhere, behind an fsspec URL."""
+    return "://" in str(out)
+
+
+def find_cache(cache: Path | str | None) -> Path:
+    """Return the cache folder: the given one, or nanproof's in the user's."""
+    if cache is not None:
+        return Path(cache)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "nanproof"
+
+
+def fetch_manifest(url: str, cache: Path) -> Manifest:
+    """Read the manifest of a remote dataset, which is fetched anew each time.
+
+    Raises:
+        UsageError: There is no dataset, or the URL is of a kind that is not installed.
+        DatasetDiffers: The manifest is not what nanproof wrote.
+        EnvironmentFailure: It cannot be fetched, or the cache cannot be written.
+    """
+    with _open(_join(url, "manifest.json")) as remote:
+        content = b"".join(_read_blocks(remote, url))
+    folder = cache / "manifests" / hashlib.sha256(content).hexdigest()
+    if not (folder / "manifest.json").exists():
+        with _write(folder / "manifest.json", cache) as temporary:
+            temporary.write_bytes(content)
+    return read_manifest(folder)
+
+
+def fetch_files(url: str, files: Sequence[File], cache: Path, *, verify: bool) -> list[Path]:
+    """Return where the files lie in the cache, downloading those that do not.
+
+    Args:
+        url: The dataset's.
+        files: What the manifest says of them.
+        cache: The folder.
+        verify: Whether a file that lies there already is checked by more than its size.
+
+    Raises:
+        DatasetDiffers: A file is not there, or not what the manifest says.
+        EnvironmentFailure: A file cannot be fetched, or the cache cannot be written.
+    """
+    with ThreadPoolExecutor(MAX_DOWNLOADS) as pool:
+        return list(pool.map(lambda file: _fetch(url, file, cache, verify=verify), files))
+
+
+def _fetch(url: str, file: File, cache: Path, *, verify: bool) -> Path:
+    if not re.fullmatch("[0-9a-f]{64}", file.sha256):  # it becomes a path
+        raise DatasetDiffers(
+            f"the manifest of {url} gives {file.path} no SHA-256.",
+            fix="run the job again; the manifest is not to be edited by hand.",
+            file=file.path,
+        )
+    path = cache / "files" / file.sha256
+    try:
+        return check_file(path, file, verify=verify)
+    except DatasetDiffers:  # not there yet, or damaged since
+        _download(_join(url, file.path), path, file, cache)
+    return path
+
+
+def _download(url: str, path: Path, file: File, cache: Path) -> None:
+    digest = hashlib.sha256()
+    with _open(url) as remote, _write(path, cache, of=url) as temporary:
+        with temporary.open("wb") as local:
+            for block in _read_blocks(remote, url):
+                digest.update(block)
+                local.write(block)
+        if digest.hexdigest() != file.sha256:
+            raise ShardError(
+                f"{url} is not the file that was published.",
+                expected=f"{file.bytes:,} bytes of SHA-256 {file.sha256[:12]}…",
+                got=f"{temporary.stat().st_size:,} of {digest.hexdigest()[:12]}…",
+                fix="upload it again, or run the job again.",
+                file=url,
+            )
+
+
+@contextmanager
+def _write(path: Path, cache: Path, of: str | None = None) -> Iterator[Path]:
+    fix = f"free space in the cache {cache}, or give another folder as `cache`"
+    with atomic_path(path, fix=fix + (f"; it is for {of}." if of else ".")) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _open(url: str) -> Iterator[IO[bytes]]:
+    import fsspec
+
+    try:
+        opened: Any = fsspec.open(url, "rb").open()
+    except FileNotFoundError as error:
+        if url.endswith("/manifest.json"):
+            raise UsageError(
+                f"{url} is not there.",
+                fix="give the URL of a published dataset, its folder's.",
+                file=url,
+            ) from error
+        raise DatasetDiffers(
+            f"{url} is not there, and the manifest names it.",
+            fix="upload it again, or run the job again.",
+            file=url,
+        ) from error
+    except (ImportError, ValueError) as error:  # a protocol without its package, or unknown
+        raise UsageError(
+            f"{url} cannot be opened: {error}.",
+            fix="mend the URL, or install the package that its kind needs, such as s3fs.",
+            file=url,
+        ) from error
+    except Exception as error:  # each store has exceptions of its own
+        raise _unreachable(url, error) from error
+    with opened:
+        yield opened
+
+
+def _read_blocks(remote: IO[bytes], url: str) -> Iterator[bytes]:
+    while True:
+        try:
+            block = remote.read(BLOCK_BYTES)
+        except Exception as error:  # each store has exceptions of its own
+            raise _unreachable(url, error) from error
+        if not block:
+            return
+        yield block
+
+
+def _unreachable(url: str, error: Exception) -> EnvironmentFailure:
+    return EnvironmentFailure(
+        f"{url} cannot be fetched: {error or type(error).__name__}.",
+        fix="see that it can be reached from here with these credentials, then try again.",
+        file=url,
+    )
+
+
+def _join(url: str, path: str) -> str:
+    return f"{url.rstrip('/')}/{path}"

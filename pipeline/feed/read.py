@@ -1,0 +1,230 @@
+"""What a caller asks of the feed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from pipeline.errors import NoRowsLeft, SettingsError, UsageError, suggest
+from pipeline.feed.check import check_files
+from pipeline.feed.fetch import fetch_files, fetch_manifest, find_cache, is_url
+from pipeline.feed.order import Plan
+from pipeline.feed.stream import read_passes
+from pipeline.manifest import SPLITS, File, Manifest, SplitName, read_manifest
+
+# Rows that are mixed with each other. They lie in memory some three times, so bytes bound them too.
+WINDOW_ROWS = 65_536
+WINDOW_BYTES = 128 << 20
+# Rows that are parsed at once: fewer pay overhead, more leave the cache.
+PIECE_ROWS = 8192
+PIECE_BYTES = 8 << 20
+
+
+def read_shards(
+    out: Path | str,
+    split: SplitName = "train",
+    *,
+    batch_size: int = 1024,
+    shuffle: bool = False,
+    seed: int | None = None,
+    num_epochs: int | None = 1,
+    drop_remainder: bool = False,
+    worker: tuple[int, int] = (0, 1),
+    start_step: int = 0,
+    with_row_ids: bool = False,
+    cache: Path | str | None = None,
+    verify: bool = True,
+) -> tf.data.Dataset:
+    """Return one split of a published dataset, in batches.
+
+    An element is `(features, label)`, or `(features, label, weight)` where the job names a
+    weight. `features` maps a name to `(batch, 1)` float32 or int64, or to `(batch, *shape)`
+    float32 of a tensor; `label` is `(batch,)`: an int64 class index, or a float32; `weight` is
+    `(batch,)` float32.
+
+    Each iteration is a pass over `num_epochs` epochs, and goes on where the last one that was
+    read to its end has ended: `fit(train, epochs=5)` sees five orders. A pass that is broken off
+    begins anew. (A distribution strategy reads some batches ahead: an epoch of fewer than
+    eight may count as read to its end before it is.)
+
+    Args:
+        out: The dataset's folder, or its fsspec URL, such as `s3://bucket/out`.
+        split: Which of its splits.
+        batch_size: Rows a batch; the last one of an epoch may be shorter.
+        shuffle: Whether each epoch has another order: of the shards, and of the rows within
+            windows of 65,536 (fewer of large rows). Otherwise rows come in the dataset's order,
+            which is a hash's, every time.
+        seed: Makes the shuffled orders the same every time; None draws one, for a single worker.
+        num_epochs: Epochs a pass; None for no end.
+        drop_remainder: Whether the last batch of an epoch is left out where it is shorter.
+        worker: `(index, workers)`: which worker's share of every epoch's rows is read, where
+            several read the dataset with the same seed. Shares differ by one row at most.
+        start_step: Batches that were read before, counted from the first epoch: the stream goes on
+            with the next row.
+        with_row_ids: Whether `features` also holds `row_id`, `(batch,)` int64. `guarded` takes it
+            out before the model, and names rows by it.
+        cache: Where the files of a URL are kept; by default `nanproof` in the user's cache folder.
+        verify: Whether the shards' checksums are compared, once in the life of the process;
+            otherwise their sizes are.
+
+    Raises:
+        UsageError: There is no dataset, or it was written without TFRecord shards.
+        DatasetDiffers: The manifest, or a shard that it names, is not what was published. What
+            changes later is met while reading, as an error of TensorFlow.
+        SettingsError: There is no such split or worker, or no batch is left to read.
+        NoRowsLeft: The split has no row.
+        EnvironmentFailure: A file cannot be fetched, or the cache cannot be written.
+
+    Example:
+        >>> train = read_shards("data/weather/out", "train", shuffle=True)  # doctest: +SKIP
+        >>> model.fit(train, epochs=5)  # doctest: +SKIP
+    """
+    _check_settings(split, batch_size, num_epochs, worker, start_step)
+    folder = find_cache(cache)
+    manifest = fetch_manifest(str(out), folder) if is_url(out) else read_manifest(Path(out))
+    files = _list_files(str(out), manifest, split)
+    if shuffle and seed is None:
+        if worker[1] > 1:
+            raise SettingsError(
+                "workers that shuffle without a seed would not share the rows.",
+                fix="give each of them the same seed.",
+            )
+        seed = random.getrandbits(62)
+    order_seed = seed if shuffle else None
+    plan = _make_plan(manifest, split, files, batch_size, drop_remainder, worker, order_seed)
+    _check_plan(plan, worker, num_epochs, start_step)
+    if is_url(out):
+        paths = fetch_files(str(out), files, folder, verify=verify)
+    else:
+        paths = check_files(Path(out), files, verify=verify)
+    plan = replace(plan, files=tuple(map(str, paths)))
+    batches = read_passes(plan, manifest.spec, with_row_ids, start_step, num_epochs)
+    if num_epochs is None:
+        wanted = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        batches = batches.apply(wanted)
+    elif not start_step:  # else the first pass is shorter than the others
+        wanted = tf.data.experimental.assert_cardinality(num_epochs * plan.num_batches)
+        batches = batches.apply(wanted)
+    return batches.with_options(_make_options(num_workers=worker[1]))
+
+
+def _check_settings(
+    split: str,
+    batch_size: int,
+    num_epochs: int | None,
+    worker: tuple[int, int],
+    start_step: int,
+) -> None:
+    if split not in SPLITS:
+        raise SettingsError(
+            f"there is no split {split!r}.",
+            expected=f"one of {', '.join(SPLITS)}",
+            got=repr(split),
+            fix=suggest(split, SPLITS) or None,
+        )
+    if batch_size < 1:
+        raise SettingsError(f"batch_size = {batch_size} is not possible.", fix="give 1 or more.")
+    if num_epochs is not None and num_epochs < 1:
+        raise SettingsError(
+            f"num_epochs = {num_epochs} is not possible.", fix="give 1 or more, or None for no end."
+        )
+    if start_step < 0:
+        raise SettingsError(f"start_step = {start_step} is not possible.", fix="give 0 or more.")
+    index, num_workers = worker
+    if not 0 <= index < num_workers:
+        raise SettingsError(
+            f"worker = ({index}, {num_workers}) is none.",
+            expected="(index, workers) with 0 <= index < workers",
+            got=f"({index}, {num_workers})",
+            fix="count workers from 0.",
+        )
+
+
+def _list_files(out: str, manifest: Manifest, split: SplitName) -> list[File]:
+    shards = manifest.splits[split].shards
+    if not shards:
+        raise NoRowsLeft(
+            f"the {split} split of {out} has no row.",
+            fix="read another split, or give this one a share in [split] and run the job again.",
+            out=out,
+            split=split,
+        )
+    files = [shard.tfrecord for shard in shards if shard.tfrecord is not None]
+    if len(files) < len(shards):
+        raise UsageError(
+            f"{out} was written without TFRecord shards.",
+            fix='add "tfrecord" to shards.formats, and run the job again.',
+            out=out,
+        )
+    return files
+
+
+def _make_plan(
+    manifest: Manifest,
+    split: SplitName,
+    files: Sequence[File],
+    batch_size: int,
+    drop_remainder: bool,
+    worker: tuple[int, int],
+    seed: int | None,
+) -> Plan:
+    rows = tuple(shard.rows for shard in manifest.splits[split].shards)
+    num_rows = sum(rows)
+    row_bytes = max(1, sum(file.bytes for file in files) // num_rows)
+    index, num_workers = worker
+    block_rows = manifest.spec.block_rows if manifest.spec.layout == "block" else 1
+    return Plan(
+        files=tuple(file.path for file in files),
+        rows=rows,
+        block_rows=block_rows,
+        piece_records=max(1, min(PIECE_ROWS, PIECE_BYTES // row_bytes) // block_rows),
+        window_rows=max(1, min(WINDOW_ROWS, WINDOW_BYTES // row_bytes)),
+        start=num_rows * index // num_workers,
+        stop=num_rows * (index + 1) // num_workers,
+        batch_size=batch_size,
+        drop_remainder=drop_remainder,
+        seed=None if seed is None else seed % 2**63,
+    )
+
+
+def _check_plan(plan: Plan, worker: tuple[int, int], num_epochs: int | None, step: int) -> None:
+    """Raise unless there is a batch to read."""
+    num_rows = plan.stop - plan.start
+    if not num_rows:
+        raise SettingsError(
+            f"worker = {worker} has no row to read: there are {sum(plan.rows):,} of them.",
+            fix="use fewer workers.",
+        )
+    if not plan.num_batches:
+        raise SettingsError(
+            f"batch_size = {plan.batch_size} with drop_remainder leaves no batch.",
+            expected=f"at most {num_rows:,}, which is what there are of rows",
+            got=str(plan.batch_size),
+            fix="give a smaller batch_size, or drop_remainder=False.",
+        )
+    if num_epochs is not None and step >= num_epochs * plan.num_batches:
+        raise SettingsError(
+            f"start_step = {step} is beyond the last epoch.",
+            expected=f"less than {num_epochs * plan.num_batches}: {num_epochs} epochs of "
+            f"{plan.num_batches} batches",
+            got=str(step),
+            fix="give more num_epochs, or None for no end.",
+        )
+
+
+def _make_options(num_workers: int) -> tf.data.Options:
+    options = tf.data.Options()
+    # Of what is read ahead behind the last step, the end of a pass would be seen too early.
+    options.experimental_optimization.inject_prefetch = False
+    # Where a pass begins is not part of an iterator's state.
+    ignore = tf.data.experimental.ExternalStatePolicy.IGNORE
+    options.experimental_external_state_policy = ignore
+    policy = tf.data.experimental.AutoShardPolicy
+    # Whoever gives workers has divided the rows.
+    shard = policy.OFF if num_workers > 1 else policy.DATA
+    options.experimental_distribute.auto_shard_policy = shard
+    return options
