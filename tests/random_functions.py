@@ -99,7 +99,8 @@ def column_parsers(kind: str) -> Functions:
             "p_fill": lambda s: s.fillna(0),
             "p_even": lambda s: s // 2 * 2,
             "p_half": lambda s: s / 2,  # what is odd is an int no more
-            "p_positive": lambda s: s.where(s > 0),  # makes floats of ints
+            # Of ints where() alone makes floats, and 2**53 + 1 is none.
+            "p_positive": lambda s: s.astype(object).where(s > 0),
             "p_no_one": refuse(lambda s: s == 1),
             "c_third": lambda v: 6 // int(v),
         },
