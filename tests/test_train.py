@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipeline import read_shards, run_job, train_dataset
 from pipeline.errors import DatasetDiffers, GuardBudgetSpent, SettingsError, UsageError
 from tests.conftest import HEADER, JOB, SCHEMA, make_rows
+from tests.spoiling import sign
 
 MakeJob = Callable[..., Path]
 
@@ -99,6 +100,7 @@ def test_a_poisoned_shard_is_survived_and_its_row_named(out: Path) -> None:
     with tf.io.TFRecordWriter(str(shard)) as writer:
         for example in examples:
             writer.write(example.SerializeToString())
+    sign(out)
     result = train_dataset(out, epochs=1)
     assert result.num_nonfinite == 0
     (incident,) = [
