@@ -77,18 +77,29 @@ def unpack_bits(buffer: pa.Buffer, offset: int, length: int) -> npt.NDArray[np.b
 
 def strings(values: Sequence[str | None]) -> pa.Array:
     """Return an Arrow string array; `pa.array` without its look at pandas."""
+    whole = "".join(value for value in values if value is not None)
+    if whole.isascii():  # a character is a byte: three times as fast
+        return _wrap_pieces(pa.string(), values, whole.encode())
     encoded = [None if value is None else value.encode("utf-8", "replace") for value in values]
     return binaries(encoded).cast(pa.string())
 
 
 def binaries(values: Sequence[bytes | None]) -> pa.Array:
     """Return an Arrow binary array; `pa.array` without its look at pandas."""
-    offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
-    valid = np.fromiter((value is not None for value in values), bool, len(values))
-    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    data = pa.py_buffer(b"".join(value for value in values if value is not None))
-    return pa.Array.from_buffers(pa.binary(), len(values), [bitmap, pa.py_buffer(offsets), data])
+    return _wrap_pieces(pa.binary(), values, b"".join(v for v in values if v is not None))
+
+
+def _wrap_pieces(type_: pa.DataType, pieces: Sequence[str | bytes | None], data: bytes) -> pa.Array:
+    """Return an array of pieces that stand one after the other in `data`, a byte a character."""
+    offsets = np.zeros(len(pieces) + 1, np.int32)
+    bitmap = None
+    if None in pieces:
+        valid = np.array([piece is not None for piece in pieces])
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+        pieces = [piece or b"" for piece in pieces]
+    np.cumsum(list(map(len, pieces)), out=offsets[1:])  # type: ignore[arg-type]
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(type_, len(pieces), buffers)
 
 
 def positions_array(positions: npt.NDArray[np.int64]) -> pa.Array:

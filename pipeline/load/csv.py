@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,13 @@ class CsvReader:
         # Arrow compares before it strips, and a number is compared by value.
         plain = {text for text in texts if text == text.strip()}
         self.null_texts = sorted(text for text in plain if not missing_numbers("float", (text,)))
-        self.as_text = {n for n, kind in self.kinds.items() if self._is_unsafe(n, kind)}
+        decimal = source.csv.decimal
+        self.as_text = {
+            name
+            for name, kind in self.kinds.items()
+            if _is_unsafe(kind, reading.missing_texts(name), decimal)
+        }
         self.as_text |= self.kinds.keys() & reading.also_carried
-
-    def _is_unsafe(self, name: str, kind: Kind) -> bool:
-        """Tell whether Arrow would take a missing text for a value."""
-        missing = self.reading.missing_texts(name)
-        known = parse_texts(kind, strings(missing), [], self.source.csv.decimal)
-        if kind == "float":  # numbers are told apart by value, and Arrow strips " nan "
-            return known.states is not None and bool((known.states == NAN).any())
-        return kind in ("bool", "timestamp") and bool(known.is_ok().any())
 
     def read_batches(
         self, data: bytes, records: Records, first_record: int, first_row: int
@@ -265,6 +262,15 @@ class CsvReader:
                 decimal_point=settings.decimal,
             ),
         )
+
+
+@lru_cache
+def _is_unsafe(kind: Kind, missing: tuple[str, ...], decimal: str) -> bool:
+    """Tell whether Arrow would take a text that means missing for a value."""
+    known = parse_texts(kind, strings(missing), [], decimal)
+    if kind == "float":  # numbers are told apart by value, and Arrow strips " nan "
+        return known.states is not None and bool((known.states == NAN).any())
+    return kind in ("bool", "timestamp") and bool(known.is_ok().any())
 
 
 def gather(data: bytes, records: Records, places: Offsets | None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,24 +58,21 @@ def list_changes(
     """
     changes = Changes()
     for name, column in columns.items():
-        broken = _rules_by_position(rows.broken.get(name, {}))
-        parsed = _rules_by_position(rows.changed.get(name, {}))
+        broken, parsed = rows.broken.get(name, {}), rows.changed.get(name, {})
         mended = repaired[name].changed if name in repaired else np.zeros(0, np.int64)
-        changed = np.union1d(mended, np.array(list(parsed), np.int64))
+        changed = np.union1d(mended, _any_of(parsed))
         changed = changed[~rejected[changed]]
         if not len(changed):
             continue
-        filled = set(mended.tolist()) - broken.keys()
-        rules = [
-            ",".join((*parsed.get(p, ()), *(broken.get(p) or ((FILL,) if p in filled else ()))))
-            for p in changed.tolist()
-        ]
+        is_broken = np.isin(changed, _any_of(broken))
+        is_filled = np.isin(changed, mended) & ~is_broken
+        by_rule = [*sorted(parsed.items()), *sorted(broken.items()), (FILL, changed[is_filled])]
+        rules = _join_rules(changed, by_rule)
         olds = strings(list(_list_olds(rows, schema[name], changed)))
         news = render_cells(column.take(changed))
         changes.parts.append((name, changed, rules, olds, news))
         changes.counts.update((name, rule) for rule in rules)
-        num_filled = len(filled.intersection(changed.tolist()))
-        num_repaired = len(broken.keys() & set(changed.tolist()))
+        num_filled, num_repaired = int(is_filled.sum()), int(is_broken.sum())
         changes.filled += num_filled
         changes.repaired += num_repaired
         changes.parsed += len(changed) - num_filled - num_repaired
@@ -90,12 +87,18 @@ def _list_olds(rows: Rows, schema: ColumnSchema, changed: Positions) -> Iterator
         yield rows.texts.get((schema.name, position), "nan" if is_nan else None)
 
 
-def _rules_by_position(by_rule: Mapping[str, Positions]) -> dict[int, tuple[str, ...]]:
-    rules: dict[int, tuple[str, ...]] = {}
-    for rule in sorted(by_rule):
-        for position in by_rule[rule].tolist():
-            rules[position] = (*rules.get(position, ()), rule)
-    return rules
+def _any_of(by_rule: Mapping[str, Positions]) -> Positions:
+    """Return the positions of any rule, ascending."""
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *by_rule.values()]))
+
+
+def _join_rules(changed: Positions, by_rule: Sequence[tuple[str, Positions]]) -> list[str]:
+    """Return the rules of each of the cells, in their order, with commas between them."""
+    joined = np.full(len(changed), "", object)
+    for rule, positions in by_rule:
+        here = np.isin(changed, positions)
+        joined[here] = np.where(joined[here] == "", rule, joined[here] + f",{rule}")
+    return joined.tolist()
 
 
 def render_cells(column: Column) -> pa.Array:

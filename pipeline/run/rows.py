@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.arrow import is_valid, positions_array, to_numpy
+from pipeline.arrow import is_valid, positions_array, to_arrow, to_numpy
 from pipeline.batch import MISSING, NAN, OK, Column, Positions
 from pipeline.schema import ColumnSchema
 from pipeline.spill import Holds, name_spill, read_bins
@@ -118,13 +119,28 @@ def _read_cells(
     places = np.searchsorted(row_ids[by_id], ids).clip(max=len(row_ids) - 1)
     positions = by_id[places]
     present = row_ids[positions] == ids  # a dropped row's cells went with it
-    columns, rules, values = (table.column(n).to_pylist() for n in ("column", "rule", "value"))
-    cells: dict[str, dict[str, list[int]]] = {}
-    for index in np.flatnonzero(present).tolist():
-        position = int(positions[index])
-        cells.setdefault(columns[index], {}).setdefault(rules[index], []).append(position)
-        texts[columns[index], position] = values[index]
-    return {
-        column: {rule: np.sort(np.array(where, np.int64)) for rule, where in by_rule.items()}
-        for column, by_rule in cells.items()
-    }
+    table, positions = table.filter(to_arrow(present)), positions[present]
+    columns, rules = (_encode(table, name) for name in ("column", "rule"))
+    cells: dict[str, dict[str, Positions]] = {}
+    for code, column in enumerate(columns.words):
+        mine = np.flatnonzero(columns.codes == code)
+        values = table.column("value").take(positions_array(mine)).to_pylist()
+        texts.update(zip(((column, place) for place in positions[mine].tolist()), values))
+        cells[column] = {
+            rule: np.sort(positions[mine[rules.codes[mine] == number]])
+            for number, rule in enumerate(rules.words)
+            if (rules.codes[mine] == number).any()
+        }
+    return cells
+
+
+class _Encoded(NamedTuple):
+    """A column of texts: the distinct ones, and which of them each row holds."""
+
+    words: list[str]
+    codes: npt.NDArray[np.int32]
+
+
+def _encode(table: pa.Table, name: str) -> _Encoded:
+    encoded = table.column(name).combine_chunks().dictionary_encode()
+    return _Encoded(encoded.dictionary.to_pylist(), to_numpy(encoded.indices))
