@@ -26,6 +26,7 @@ from pipeline.load import (
     read_partition,
     read_records,
 )
+from pipeline.load.image_folder import find_images
 from pipeline.schema import ColumnSchema, Schema
 from tests.conftest import find_dataset
 from tests.reading import COMMA, WHOLE, Rows, make_reading, read_source
@@ -97,6 +98,16 @@ def test_a_glob_takes_what_it_matches_alone(folder: Path) -> None:
     assert find_folder(folder, "g/*/0.png").files == ("a/0.png", "b/0.png")
     assert find_folder(folder, "g/a/1.png").files == ("1.png",)
     assert find_folder(folder, "g/a/").files == ("0.png", "1.png", "10.png")
+
+
+@pytest.mark.parametrize(("real", "linked"), [("cats", "kitty"), ("kitty", "cats")])
+def test_a_folder_with_two_names_has_the_first_one_s_class(
+    tmp_path: Path, real: str, linked: str
+) -> None:
+    (tmp_path / "g" / real).mkdir(parents=True)
+    Image.new("L", (2, 2)).save(tmp_path / "g" / real / "1.png")
+    (tmp_path / "g" / linked).symlink_to(tmp_path / "g" / real)
+    assert find_images(str(tmp_path / "g")) == [str(tmp_path / "g" / "cats" / "1.png")]
 
 
 def test_hidden_files_and_links_that_lead_back_are_left_out(folder: Path) -> None:

@@ -26,16 +26,21 @@ def is_image(path: str) -> bool:
 
 
 def find_images(folder: str) -> list[str]:
-    """Return the paths of all image files in and below a folder; hidden ones are left out."""
+    """Return the paths of all image files in and below a folder; hidden ones are left out.
+
+    A folder that links lead to several times is entered once, by the first name in order: a link
+    may lead back up, and a picture belongs to one class.
+    """
     found: list[str] = []
     seen: set[str] = set()
     for path, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(path)
-        if real in seen:  # a link that leads back up
+        if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # In order, and not as the file system happens to list them.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         names = (name for name in files if is_image(name) and not name.startswith("."))
         found += (os.path.join(path, name) for name in names)
     return found
