@@ -222,7 +222,8 @@ def test_any_array_comes_through_in_any_cut(data: st.DataObject) -> None:
     dtypes = st.one_of(
         numpy.boolean_dtypes(), numpy.integer_dtypes(), numpy.floating_dtypes(sizes=(16, 32, 64))
     )
-    shapes = numpy.array_shapes(min_dims=2, max_dims=5, max_side=5)
+    # One value a row is a plain column.
+    shapes = numpy.array_shapes(min_dims=2, max_dims=5, max_side=5).filter(lambda s: s[1:] != (1,))
     array = data.draw(numpy.arrays(data.draw(dtypes), shapes))
     array = data.draw(st.sampled_from([array, np.asfortranarray(array)]))
     save = data.draw(st.sampled_from([np.savez, np.savez_compressed]))
@@ -292,7 +293,7 @@ REFUSED = {
     "no axis": (npy(np.float32(1)), "single value"),
     "no value": (npy(np.zeros((3, 0))), "no value in a row"),
     "complex": (npy(np.zeros((3, 2), complex)), "dtype complex128"),
-    "text tensor": (npy(np.array([["a"]])), "dtype <U1"),
+    "text tensor": (npy(np.array([["a", "b"]])), "dtype <U1"),
     "durations": (npy(np.zeros(2, "m8[s]")), "dtype timedelta64"),
     "days": (npy(np.zeros(2, "M8[D]")), "dtype datetime64"),
     "nested": (npy(np.zeros(2, [("a", [("b", "i4")])])), "is of the dtype"),
@@ -563,3 +564,10 @@ def test_ten_thousand_pictures_of_letters_are_those_in_the_file() -> None:
     assert (len(pixels), int(blank.sum()), set(labels.tolist())) == (10_000, 141, set(range(10)))
     num_distinct = len({picture.tobytes() for picture in pixels})
     assert len(set(rows.carried["image_digest"])) == num_distinct
+
+
+def test_one_value_a_row_is_a_plain_column_however_it_is_shaped(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=np.array([[4], [5], [6]]))
+    (source,) = list_sources(["a.npz"], tmp_path, COMMA)
+    assert source.tensors == (("x", "float64"),)
+    assert read_source(source, make_reading({"y": "int"})).columns["y"] == [4, 5, 6]

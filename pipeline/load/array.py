@@ -105,11 +105,13 @@ class Array:
         return self.fortran and len(self.shape) > 1
 
     def fields(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Return column to dtype and shape of one row."""
+        """Return column to dtype and shape of one row; one value a row has no shape."""
         if self.dtype.fields is None:
-            return {self.name: (self.dtype, self.shape[1:])}
-        names = {name: self.dtype.fields[name][0] for name in self.dtype.names or ()}
-        return {n: (d.base, (*self.shape[1:], *d.shape)) for n, d in names.items()}
+            found = {self.name: (self.dtype, self.shape[1:])}
+        else:
+            names = {name: self.dtype.fields[name][0] for name in self.dtype.names or ()}
+            found = {n: (d.base, (*self.shape[1:], *d.shape)) for n, d in names.items()}
+        return {n: (d, () if shape == (1,) else shape) for n, (d, shape) in found.items()}
 
     def types(self) -> dict[str, str]:
         """Return column to Arrow type, a tensor's derived columns after it."""
@@ -190,6 +192,7 @@ class Array:
         found: dict[str, pa.Array] = {}
         for name, (_, shape) in self.fields().items():
             values = rows if self.dtype.fields is None else rows[name]
+            values = values.reshape(len(values), *shape)
             if values.dtype.kind == "U" and not _is_unicode(values):
                 raise refuse(self.what, f"holds text in {name!r} that is no Unicode")
             found |= tensor_columns(name, values) if shape else {name: _to_column(values)}
