@@ -18,9 +18,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" --doctest-modules pipeline tests
 
-# The settings' own descriptions, as a page and as a JSON Schema for editors.
+# The settings' own descriptions, as a page and as a JSON Schema for editors; the manifest's.
 docs: $(READY)
 	$(BIN)/python docs/job.py
+	$(BIN)/python docs/manifest.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/whole_job.py

@@ -84,7 +84,9 @@ def write_blocks(path: Path, table: pa.Table) -> None:
         for name in table.column_names[:-2]
     )
     label = Label(name="n2", kind="int", task="classification", classes=(0, 1))
-    spec = Spec(features=features, label=label, layout="block")
+    spec = Spec(
+        features=features, label=label, training_dtype="float32", layout="block", block_rows=1024
+    )
     write_shard(path, table, columns, ("tfrecord",), spec)
 
 

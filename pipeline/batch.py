@@ -16,6 +16,9 @@ Kind = Literal["float", "int", "bool", "string", "timestamp"]
 Positions = npt.NDArray[np.int64]
 """Ascending row positions within one batch."""
 
+# `row_id >> SOURCE_SHIFT` is the number of the row's raw file, and the bits below the record's.
+SOURCE_SHIFT = 40
+
 # What a cell is, beside its value. One byte a cell, and only for columns that need it.
 OK, MISSING, NAN, INF, TYPE = 0, 1, 2, 3, 4
 STATE_RULES: Mapping[int, str] = {MISSING: "missing", NAN: "nan", INF: "inf", TYPE: "type"}
@@ -118,7 +121,7 @@ class Batch:
 
     Attributes:
         source: The file, as a path relative to the job file, or its URL.
-        row_ids: `(rows,)` int64; file number << 40 | record number from 0.
+        row_ids: `(rows,)` int64; file number << SOURCE_SHIFT | record number from 0.
         rows: `(rows,)` int64; the line a record starts on in text (the header is 1), else the row
             number from 1.
         columns: The schema's columns (and the group, if the schema does not name it) by name.

@@ -30,6 +30,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import ValidationError
 
 MAX_LISTED = 12
@@ -154,6 +156,18 @@ class EnvironmentFailure(PipelineError):
     """The machine failed, not the data: disk full, lock held, worker lost."""
 
     exit_code = 4
+
+
+def broken_shard(path: Path, what: str, **fields: Any) -> ShardError:
+    """Say what is wrong with a shard.
+
+    Args:
+        path: The shard.
+        what: What is wrong with it.
+        **fields: More facts by name.
+    """
+    fix = "restore the shard, or run the job again."
+    return ShardError(f"{path.name}: {what}.", fix=fix, file=str(path), **fields)
 
 
 def list_some(names: Iterable[object]) -> str:

@@ -12,35 +12,28 @@ import pyarrow.compute as pc
 
 from pipeline.arrow import is_valid, strings, to_numpy
 from pipeline.batch import Column
-from pipeline.job import ShardSettings
-from pipeline.manifest import Feature, Label, Spec
+from pipeline.job import Job
+from pipeline.manifest import Feature, Label, Spec, Stored
+from pipeline.repair.bounds import Bound, legal_bounds
 from pipeline.repair.plan import ColumnPlan, LabelPlan, Plan, TensorPlan
+from pipeline.schema import ColumnSchema, Schema
 
 INDICATOR_SUFFIX = "_was_missing"
 UNKNOWN_CLASS = -1
-# The dtypes that tensors are not stored in, and what holds their values instead.
-_STORED = {"bool": "uint8", "uint32": "int64", "uint64": "float32", "float64": "float32"}
+# What holds a tensor's values where none of the manifest's dtypes is their own.
+_STORED: Mapping[str, Stored] = {"uint32": "int64", "uint64": "float32", "float64": "float32"}
 
 
-def build_spec(
-    plan: Plan,
-    label: str,
-    weight: str | None,
-    indicators: Sequence[str],
-    training_dtype: str,
-    shards: ShardSettings,
-) -> Spec:
+def build_spec(plan: Plan, schema: Schema, job: Job, indicators: Sequence[str]) -> Spec:
     """Build the feature spec that the manifest publishes.
 
     Args:
         plan: What was learned on the train split.
-        label: The label's column.
-        weight: The weight's column, or None.
+        schema: What the columns' values are bound by.
+        job: The settings.
         indicators: The columns that get a missing indicator beside them.
-        training_dtype: What the features are cast to in training.
-        shards: How they are laid out.
     """
-    features = [_feature(name, column) for name, column in plan.columns.items()]
+    features = [_feature(schema[name], column) for name, column in plan.columns.items()]
     features += [_tensor(name, tensor) for name, tensor in plan.tensors.items()]
     features += [
         Feature(name=name + INDICATOR_SUFFIX, kind="bool", dtype="float32", indicates=name)
@@ -48,11 +41,11 @@ def build_spec(
     ]
     return Spec(
         features=tuple(features),
-        label=_label(label, plan.label),
-        weight=weight,
-        training_dtype=training_dtype,
-        layout=shards.layout,
-        block_rows=shards.block_rows,
+        label=_label(schema[job.data.label], plan.label),
+        weight=job.data.weight,
+        training_dtype=job.train.dtype,
+        layout=job.shards.layout,
+        block_rows=job.shards.block_rows,
     )
 
 
@@ -100,14 +93,20 @@ def index_strings(values: pa.Array, words: Sequence[str]) -> npt.NDArray[np.int6
     return indices if valid is None else np.where(valid, indices, -1)
 
 
-def _feature(name: str, plan: ColumnPlan) -> Feature:
+def _feature(column: ColumnSchema, plan: ColumnPlan) -> Feature:
+    lower, upper = _bounds(column)
     return Feature(
-        name=name,
+        name=column.name,
         kind=plan.kind,
         dtype="float32" if plan.kind in ("float", "bool") else "int64",
         shift=plan.shift,
+        count=plan.count,
+        minimum=plan.minimum,
+        maximum=plan.maximum,
         mean=plan.mean,
         variance=plan.variance,
+        lower=lower,
+        upper=upper,
         vocabulary=plan.vocabulary,
     )
 
@@ -119,11 +118,29 @@ def _tensor(name: str, plan: TensorPlan) -> Feature:
         dtype="float32",
         shape=plan.shape,
         stored=_STORED.get(plan.dtype, plan.dtype),
+        count=plan.count,
+        minimum=plan.minimum,
+        maximum=plan.maximum,
         mean=plan.mean,
         variance=plan.variance,
     )
 
 
-def _label(name: str, plan: LabelPlan) -> Label:
-    facts: Mapping[str, Any] = {"kind": plan.kind, "task": plan.task, "classes": plan.classes}
-    return Label(name=name, **facts)
+def _label(column: ColumnSchema, plan: LabelPlan) -> Label:
+    lower, upper = _bounds(column) if plan.task == "regression" else (None, None)
+    return Label(
+        name=column.name,
+        kind=plan.kind,
+        task=plan.task,
+        classes=plan.classes,
+        counts=plan.counts,
+        mean=plan.mean,
+        variance=plan.variance,
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _bounds(column: ColumnSchema) -> tuple[Bound, Bound]:
+    numeric = column.kind in ("float", "int", "timestamp")
+    return legal_bounds(column) if numeric else (None, None)

@@ -64,12 +64,16 @@ class CsvSettings(Settings):
         return self
 
 
+ImageSide = Annotated[int, Field(ge=1, le=8192)]
+
+
 class ImageSettings(Settings):
     """How image files are decoded. Arrays in .npy, .npz and IDX files need none of it."""
 
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+    # In colour, such a square is just below the most that a row may hold.
+    size: tuple[ImageSide, ImageSide] | None = Field(
         default=None,
-        description="Height and width that every image is resized to. "
+        description="Height and width that every image is resized to, each at most 8192. "
         "Without it each image keeps its own, and all have to be alike to be a feature.",
         examples=[[28, 28]],
     )

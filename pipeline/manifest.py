@@ -1,31 +1,31 @@
-"""The manifest: what a published dataset is. Written last, read first.
-
-`python -m pipeline.manifest` prints its JSON Schema, which stands in docs/manifest.schema.json.
-"""
+"""The manifest: what a published dataset is. Written last, read first."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from pipeline.batch import Kind
 from pipeline.errors import DatasetDiffers, UsageError
 from pipeline.job import Layout
 
-MANIFEST_VERSION = 2
+Version = Literal[2]
+(MANIFEST_VERSION,) = get_args(Version)
 # A thousand vocabularies of ten thousand words; what is larger is no manifest of ours.
 MAX_MANIFEST_BYTES = 256 << 20
+# Protobuf's own limit is 2 GiB.
+MAX_TENSOR_VALUES = 1 << 31
 Stored = Literal["uint8", "int8", "uint16", "int16", "int32", "int64", "float16", "float32"]
 SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 class Entry(BaseModel):
@@ -112,7 +112,7 @@ class Spec(Entry):
     `row_id` (int64) stands in every Example beside these; a weight is float32.
 
     Attributes:
-        features: In the schema's order; tensors last.
+        features: Columns in the schema's order, then tensors, then missing indicators.
         label: The label.
         weight: The weight's name, or None.
         training_dtype: What the features are finite in.
@@ -125,9 +125,37 @@ class Spec(Entry):
     features: tuple[Feature, ...]
     label: Label
     weight: str | None = None
-    training_dtype: Literal["float32", "float16"] = "float32"
-    layout: Layout = "row"
-    block_rows: int = 1024
+    training_dtype: Literal["float32", "float16"]
+    layout: Layout
+    block_rows: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Spec:
+        names = [feature.name for feature in self.features]
+        names += [self.label.name, *([] if self.weight is None else [self.weight]), "row_id"]
+        name, count = Counter(names).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"{count} columns are named {name[:60]!r}")
+        for feature in self.features:
+            told = {feature.kind == "tensor", feature.stored is not None, feature.shape != ()}
+            if len(told) > 1:
+                raise ValueError(f"kind, stored and shape of {feature.name[:60]!r} do not agree")
+            if (feature.kind == "string") != (feature.vocabulary is not None):
+                raise ValueError(f"kind and vocabulary of {feature.name[:60]!r} do not agree")
+            if min(feature.shape, default=1) < 1 or prod(feature.shape) > MAX_TENSOR_VALUES:
+                raise ValueError(f"{feature.name[:60]!r} has an impossible shape")
+        return self
+
+    def list_columns(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Return what an Example holds: by name, the dtype as stored and the shape of one row."""
+        columns: dict[str, tuple[str, tuple[int, ...]]] = {
+            feature.name: (feature.stored or feature.dtype, feature.shape)
+            for feature in self.features
+        }
+        columns[self.label.name] = (self.label.dtype, ())
+        if self.weight is not None:
+            columns[self.weight] = ("float32", ())
+        return columns | {"row_id": ("int64", ())}
 
 
 class File(Entry):
@@ -212,7 +240,7 @@ class Manifest(Entry):
             keys and without blanks (`json.dumps(…, sort_keys=True, separators=(",", ":"))`).
     """
 
-    version: Literal[2] = 2
+    version: Version = MANIFEST_VERSION
     name: str
     fingerprint: str
     created: str
@@ -256,7 +284,16 @@ def read_manifest(out: Path) -> Manifest:
         DatasetDiffers: The manifest is not what nanproof wrote, or of another version.
     """
     path = out / "manifest.json"
-    document = _parse(path, _read_text(path, out))
+    return parse_manifest(_read_bytes(path, out), str(path))
+
+
+def parse_manifest(content: bytes, path: str) -> Manifest:
+    """Return the manifest that a file holds; errors call it by `path`, which may be a URL.
+
+    Raises:
+        DatasetDiffers: It is not what nanproof wrote, or of another version.
+    """
+    document = _parse(path, content)
     version = document.get("version")
     if version != MANIFEST_VERSION:
         raise DatasetDiffers(
@@ -264,7 +301,7 @@ def read_manifest(out: Path) -> Manifest:
             expected=f"version {MANIFEST_VERSION}, which this nanproof reads",
             got=f"version {str(version)[:20]}",
             fix="run the job again, or read the dataset with the nanproof that wrote it.",
-            file=str(path),
+            file=path,
             version=version,
         )
     given = document.pop("checksum", None)
@@ -278,14 +315,14 @@ def read_manifest(out: Path) -> Manifest:
     return manifest
 
 
-def _read_text(path: Path, out: Path) -> str:
+def _read_bytes(path: Path, out: Path) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
             raise OSError("it is no file")
         if found.st_size > MAX_MANIFEST_BYTES:
-            _refuse(path, f"it has {found.st_size:,} bytes")
-        return path.read_bytes().decode("utf-8")
+            _refuse(str(path), f"it has {found.st_size:,} bytes")
+        return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(
             f"{out} holds no published dataset (no manifest.json).",
@@ -296,17 +333,20 @@ def _read_text(path: Path, out: Path) -> str:
         raise UsageError(
             f"{out} is a file.", fix="give the folder of a published dataset.", file=str(path)
         ) from None
-    except UnicodeDecodeError as error:
-        _refuse(path, f"it is no UTF-8 text ({error.reason} at byte {error.start:,})")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error}.", fix="mend it, or run the job again.", file=str(path)
         ) from None
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
+def _parse(path: str, content: bytes) -> dict[str, Any]:
+    if len(content) > MAX_MANIFEST_BYTES:
+        _refuse(path, f"it has more than {MAX_MANIFEST_BYTES:,} bytes")
     try:
+        text = content.decode("utf-8")
         document = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        _refuse(path, f"it is no UTF-8 text ({error.reason} at byte {error.start:,})")
     except (ValueError, RecursionError) as error:  # nested without end, or a number of a novel
         _refuse(path, f"the text is no JSON: {error}")
     if not isinstance(document, dict):
@@ -317,7 +357,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twin = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        twin, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twin[:60]!r} stands twice in one object")
     return found
 
@@ -331,26 +371,9 @@ def _hash(document: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _refuse(path: Path, why: str) -> NoReturn:
+def _refuse(path: str, why: str) -> NoReturn:
     raise DatasetDiffers(
         f"{path} is not a manifest of version {MANIFEST_VERSION}: {why}.",
         fix="run the job again; the manifest is not to be edited by hand.",
-        file=str(path),
+        file=path,
     )
-
-
-def describe_manifest() -> dict[str, Any]:
-    """Return the JSON Schema of the manifest, with the descriptions of this module's classes."""
-    schema = Manifest.model_json_schema(mode="serialization")
-    models = (Manifest, Spec, Feature, Label, Split, Shard, File, SourceEntry)
-    for model in models:
-        part = schema if model is Manifest else schema["$defs"][model.__name__]
-        text, _, attributes = inspect.cleandoc(model.__doc__ or "").partition("\nAttributes:\n")
-        part["description"] = " ".join(text.split())
-        for name, told in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.M):
-            part["properties"][name]["description"] = " ".join(told.split())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-if __name__ == "__main__":
-    print(json.dumps(describe_manifest(), indent=1, ensure_ascii=False))

@@ -42,7 +42,8 @@ def show_run(result: RunResult, *, show_values: bool) -> None:
     _show_broken(console, broken, ledger.rows["read"], result.examples, show_values)
     _show_warned(console, {(line.column, line.rule): line.count for line in ledger.warned})
     for bad in ledger.files.bad:
-        _print(console, f"set aside   {bad.file}: {bad.fault}")
+        _print(console, f"set aside   {_place_first(bad.file, bad.fault)}")
+    _show_left_out(console, result.left_out)
     for column in result.near_unique:
         _print(console, f"{column}: nearly every value is another one; an identifier? ", end="")
         _print(
@@ -64,6 +65,7 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
     console = _console()
     _show_broken(console, result.broken, result.rows, result.examples, show_values)
     _show_warned(console, result.warned)
+    _show_left_out(console, result.left_out)
     for found in result.uncovered:
         _print(console, f"{found.column}: {result.details[found.column, found.rule]}")
     if result.row_rules and result.asked_rows < result.rows:
@@ -84,6 +86,11 @@ def show_check(result: CheckResult, *, show_values: bool) -> None:
             else "."
         ),
     )
+
+
+def _show_left_out(console: Console, num_files: int) -> None:
+    if num_files:
+        _print(console, f"raw: {num_files:,} files with other endings than images' were left out")
 
 
 def show_training(result: TrainResult) -> None:
@@ -144,8 +151,13 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
         return ""
     place = harmless_for_logs(one_line(first.source)) + (f":{first.row}" if first.row else "")
     if first.detail:
-        return f"{place} {_cell(first.detail)}"
+        return _place_first(place, _cell(first.detail))
     return f"{place} {_cell(first.value)!r}" if show_values and first.value else place
+
+
+def _place_first(place: str, fault: str) -> str:
+    """Put a place before a fault that does not begin with it."""
+    return fault if fault.startswith(place) else f"{place} {fault}"
 
 
 def _cell(text: str) -> str:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EnvironmentFailure
+from pipeline.manifest import File
 
 
 @contextmanager
@@ -58,3 +59,24 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_difference(
+    path: Path, file: File, hash_file: Callable[[Path], str] | None = sha256_of
+) -> str | None:
+    """Say how a file differs from what the manifest says of it.
+
+    Args:
+        path: Where it lies.
+        file: What the manifest says.
+        hash_file: Gives its SHA-256; None where its size is enough.
+
+    Raises:
+        OSError: It is not there, or cannot be read.
+    """
+    size = path.stat().st_size
+    if size != file.bytes:
+        return f"{size:,} bytes, expected {file.bytes:,}"
+    if hash_file is not None and hash_file(path) != file.sha256:
+        return "another checksum"
+    return None

@@ -63,7 +63,12 @@ def publish(
         schema_reference="table:Table",
         job_folder="..",
         spec=Spec(
-            features=features, label=label, weight="weight", layout=layout, block_rows=block_rows
+            features=features,
+            label=label,
+            weight="weight",
+            training_dtype="float32",
+            layout=layout,
+            block_rows=block_rows,
         ),
         splits={
             "train": Split(rows=sum(sizes), shards=tuple(shards)),

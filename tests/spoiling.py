@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +19,14 @@ from pipeline import run_job
 from tests.conftest import HEADER, JOB, SCHEMA, make_rows
 
 # One label that is none is set aside, two cells are mended.
+TENSOR_SCHEMA = """
+import pandera.pandas as pa
+
+Table = pa.DataFrameSchema({
+    "weight": pa.Column(float, pa.Check.ge(0)),
+    "label": pa.Column(int, pa.Check.isin([0, 1])),
+})
+"""
 DIRTY = HEADER + make_rows(60) + "nan,1,red,0\n5,,red,1\n1,2,red,7\n"
 
 
@@ -30,6 +39,19 @@ def publish_small(
     (folder / "table.py").write_text(schema)
     (folder / "job.toml").write_text(f"{job}\n[shards]\n{shards}\n")
     (folder / "raw" / "a.csv").write_text(csv)
+    return run_job(folder / "job.toml", until="shards").out
+
+
+def publish_tensors(folder: Path, layout: str = "row") -> Path:
+    """Publish 40 images and a weight each; return the dataset's folder."""
+    (folder / "raw").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    (folder / "table.py").write_text(TENSOR_SCHEMA)
+    job = JOB.replace("raw/*.csv", "raw/*.npz").replace("[train]", 'weight = "weight"\n[train]')
+    (folder / "job.toml").write_text(f'{job}\n[shards]\nlayout = "{layout}"\nblock_rows = 8\n')
+    images = np.arange(40 * 6, dtype=np.uint8).reshape(40, 2, 3, 1)
+    rows = np.arange(40)
+    np.savez(folder / "raw" / "a.npz", image=images, weight=rows / 40, label=rows % 2)
     return run_job(folder / "job.toml", until="shards").out
 
 

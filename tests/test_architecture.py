@@ -31,7 +31,7 @@ ROOMS = {
     "run": ["load", "validate", "whole", "split", "repair", "features", "write", "train"],
     "feed": [],
     "guard": [],
-    "train": ["feed", "guard", "repair"],
+    "train": ["feed", "guard"],
     "verify": ["features", "repair", "write"],
     "show": ["run", "train", "verify"],
     "findings": ["run"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ShardError
-from pipeline.write import decode_examples
 from pipeline.write.crc32c import crc32c, masked
+from pipeline.write.decode import decode_examples
 from pipeline.write.tfrecord import encode_examples
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -96,6 +97,24 @@ def test_records_are_found_however_the_file_is_read(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ShardError, match=r"record 39 .* cut short"):
         list(decode_examples(path))
+
+
+def test_lists_without_a_value_are_read_back(tmp_path: Path) -> None:
+    examples = {"i": np.zeros((3, 0), np.int64), "x": np.zeros((3, 0), np.float32)}
+    path = write(tmp_path / "s.tfrecord", examples | {"n": np.arange(3)})
+    (read,) = decode_examples(path)
+    assert (read["i"].shape, read["x"].shape) == ((3, 0), (3, 0))
+    assert read["n"][:, 0].tolist() == [0, 1, 2]
+
+
+def test_a_length_without_an_end_is_told_at_once(tmp_path: Path) -> None:
+    record = b"\n" + b"\xff" * 300_000
+    path = tmp_path / "s.tfrecord"
+    path.write_bytes(len(record).to_bytes(8, "little") + bytes(4) + record + bytes(4))
+    start = time.process_time()
+    with pytest.raises(ShardError, match=r"no tf\.train\.Example of ours"):
+        list(decode_examples(path))
+    assert time.process_time() - start < 1
 
 
 def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path) -> None:

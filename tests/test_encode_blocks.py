@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline.arrow import binaries
 from pipeline.errors import ShardError
 from pipeline.manifest import Feature, Label, Spec
-from pipeline.write import decode_examples, decode_shard, write_shard
+from pipeline.write import decode_shard, write_shard
+from pipeline.write.decode import decode_examples
 
 SPEC = Spec(
     features=(
@@ -25,6 +26,7 @@ SPEC = Spec(
     ),
     label=Label(name="y", kind="float", task="regression"),
     weight="w",
+    training_dtype="float32",
     layout="block",
     block_rows=4,
 )

@@ -13,8 +13,10 @@ import pytest
 
 import pipeline
 from pipeline.errors import ShardError
-from pipeline.write import decode_examples, encode_table, write_examples
+from pipeline.write import write_examples
 from pipeline.write.columns import Ragged, to_values
+from pipeline.write.decode import decode_examples
+from pipeline.write.table import encode_table
 from pipeline.write.tfrecord import encode_examples
 
 
@@ -116,7 +118,7 @@ def test_batches_and_chunks_are_cut_by_their_bytes(
 ) -> None:
     table = pa.table({"s": ["x" * 60] * 11, "n": range(11)})
     whole = b"".join(encode_table(table))
-    monkeypatch.setattr("pipeline.write.table.BATCH_BYTES", 250)
+    monkeypatch.setattr("pipeline.write.table.PART_BYTES", 250)
     in_batches = list(encode_table(table))
     monkeypatch.undo()
     monkeypatch.setattr("pipeline.write.tfrecord.CHUNK_BYTES", 250)

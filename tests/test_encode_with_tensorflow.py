@@ -212,6 +212,7 @@ def test_a_block_is_read_by_decode_raw(tmp_path: Path, num_rows: int) -> None:
             Feature(name="image", kind="tensor", dtype="float32", shape=(2, 3), stored="int16"),
         ),
         label=Label(name="y", kind="int", task="classification", classes=(0, 1, 2)),
+        training_dtype="float32",
         layout="block",
         block_rows=4,
     )

@@ -87,7 +87,9 @@ def test_a_tensor_may_be_stored_in_any_of_its_dtypes(stored: str, layout: Layout
     values = np.arange(-6, 6).astype(stored).reshape(2, 2, 3)
     feature = Feature(name="t", kind="tensor", dtype="float32", shape=(2, 3), stored=stored)  # type: ignore[arg-type]
     label = Label(name="y", kind="float", task="regression")
-    spec = Spec(features=(feature,), label=label, layout=layout)
+    spec = Spec(
+        features=(feature,), label=label, training_dtype="float32", layout=layout, block_rows=2
+    )
     columns = {"t": values, "y": np.ones(2, np.float32), "row_id": np.arange(2)}
     records = [e.SerializeToString() for e in make_examples(columns, layout, 2)]
     read = read_columns(tf.constant(records), tf.constant(2), spec, False)
@@ -148,12 +150,14 @@ def test_what_only_looks_at_a_batch_uses_up_no_epoch(out: Path) -> None:
 def test_a_stream_goes_on_with_the_exact_next_row(
     out: Path, shuffle: bool, drop_remainder: bool
 ) -> None:
-    size = random.Random(f"{shuffle}{drop_remainder}").choice([3, 7, 20, 40])
+    rng = random.Random(f"{shuffle}{drop_remainder}")
+    size = rng.choice([3, 7, 20, 40])
     how: dict[str, Any] = {"batch_size": size, "shuffle": shuffle, "seed": 9, "num_epochs": 3}
     whole = read_ids(out, drop_remainder=drop_remainder, **how)
     assert len(whole) == 3 * (NUM_ROWS // size + (not drop_remainder and NUM_ROWS % size > 0))
     per_epoch = len(whole) // 3
-    for step in {1, per_epoch - 1, per_epoch, len(whole) - 1, random.randrange(len(whole))}:
+    any_step = rng.randrange(len(whole))
+    for step in {1, per_epoch - 1, per_epoch, len(whole) - 1, any_step}:
         rest = read_ids(out, drop_remainder=drop_remainder, start_step=step, **how)
         assert rest == whole[step:], step
 

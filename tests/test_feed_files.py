@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import read_shards
+from pipeline import manifest, read_shards
 from pipeline.errors import (
     DatasetDiffers,
     EnvironmentFailure,
@@ -46,6 +47,14 @@ def out(tmp_path: Path) -> Path:
         ({"num_epochs": 0}, "num_epochs = 0"),
         ({"worker": (2, 2)}, r"worker = \(2, 2\) is none"),
         ({"worker": (-1, 2)}, "is none"),
+        ({"worker": 2}, "worker = 2 is none"),
+        ({"worker": (0.0, 2)}, "is none"),
+        ({"worker": (0, 1, 2)}, "is none"),
+        ({"seed": 1.5}, "seed = 1.5 is no integer"),
+        ({"seed": 1.5, "shuffle": True}, "seed = 1.5 is no integer"),
+        ({"batch_size": 10.0}, "batch_size = 10.0 is no integer"),
+        ({"num_epochs": "2"}, "num_epochs = '2' is no integer"),
+        ({"start_step": None}, "start_step = None is no integer"),
         ({"worker": (0, 0)}, "is none"),
         ({"worker": (0, 19)}, "no row to read"),
         ({"worker": (0, 2), "shuffle": True}, "same seed"),
@@ -57,6 +66,22 @@ def out(tmp_path: Path) -> Path:
 def test_what_cannot_be_is_told(out: Path, how: dict[str, Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         read_shards(out, **how)
+
+
+def test_numpys_integers_will_do(out: Path) -> None:
+    one = np.int64(1)
+    how: dict[str, Any] = {"shuffle": True, "with_row_ids": True}
+    found = read_shards(
+        out, seed=-one, batch_size=7 * one, num_epochs=one, start_step=one, worker=(0 * one, one),
+        **how,
+    )  # fmt: skip
+    assert batches_of(found) == batches_of(read_shards(out, seed=-1, batch_size=7, **how))[1:]
+
+
+def test_a_url_in_a_path_is_told(out: Path) -> None:
+    with pytest.raises(UsageError, match=r"s3:/bucket/out is a path.*\nFix: give the URL as text"):
+        read_shards(Path("s3://bucket/out"))
+    assert len(read_shards(out)) == 1
 
 
 def test_a_split_without_a_row_is_told(out: Path) -> None:
@@ -153,7 +178,26 @@ def test_a_remote_dataset_is_read_as_a_local_one(url: str, out: Path, tmp_path: 
     found = batches_of(read_shards(url, with_row_ids=True, cache=cache))
     assert found == [published_ids(out)]
     kept = {p.read_bytes() for p in cache.rglob("*") if p.is_file()}
-    assert kept == {p.read_bytes() for p in [out / "manifest.json", *out.glob("train/*.tfrecord")]}
+    assert kept == {p.read_bytes() for p in out.glob("train/*.tfrecord")}
+
+
+def test_a_remote_manifest_is_read_anew_and_told_by_its_url(url: str, tmp_path: Path) -> None:
+    read_shards(url, cache=tmp_path / "cache")
+    fsspec.filesystem("memory").pipe("/bucket/out/manifest.json", b'{"version": 2}')
+    with pytest.raises(DatasetDiffers, match=r"^memory://bucket/out/manifest\.json is not"):
+        read_shards(url, cache=tmp_path / "cache")
+
+
+def test_a_remote_manifest_without_an_end_is_not_read_to_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        fsspec.implementations.memory.MemoryFile, "read", lambda self, size=-1: b" " * size
+    )
+    monkeypatch.setattr(fetch, "MAX_MANIFEST_BYTES", 3 << 20)
+    monkeypatch.setattr(manifest, "MAX_MANIFEST_BYTES", 3 << 20)
+    with pytest.raises(DatasetDiffers, match="has more than 3,145,728 bytes"):
+        read_shards(url, cache=tmp_path / "cache")
 
 
 def test_the_cache_lies_in_the_users_cache_folder(
@@ -161,7 +205,7 @@ def test_the_cache_lies_in_the_users_cache_folder(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     read_shards(url)
-    assert len(names(tmp_path / "xdg" / "nanproof")) == 3
+    assert len(names(tmp_path / "xdg" / "nanproof")) == 2
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert fetch.find_cache(None) == tmp_path / ".cache" / "nanproof"
@@ -243,7 +287,7 @@ def test_a_full_disk_is_the_environments_failure_and_leaves_nothing(
     assert "No space left" in str(caught.value)
     assert f"cache {cache}" in str(caught.value)
     assert "part-" in str(caught.value)
-    assert names(cache) == ["manifest.json"]
+    assert names(cache) == []
     assert batches_of(read_shards(url, cache=cache, with_row_ids=True)) == [published_ids(out)]
 
 
@@ -257,7 +301,7 @@ def test_a_connection_that_breaks_leaves_nothing(
     monkeypatch.setattr(fsspec.implementations.memory.MemoryFile, "read", _time_out)
     with pytest.raises(EnvironmentFailure, match="cannot be fetched: timed out"):
         read_shards(url, cache=cache)
-    assert names(cache) == ["manifest.json"]
+    assert names(cache) == []
 
 
 def _time_out(self: Any, size: int = -1) -> bytes:

@@ -46,7 +46,7 @@ def test_hostile_names_and_values_come_out_inert(
     assert not any(set("{}") & set(re.sub("{{|}}", "", message)) for message in messages)
 
 
-def test_a_lone_surrogate_in_a_file_name_is_no_bug(
+def test_a_lone_surrogate_in_a_file_name_is_an_error_that_escapes_it(
     nanproof: Command, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job()
@@ -55,9 +55,9 @@ def test_a_lone_surrogate_in_a_file_name_is_no_bug(
         file.write(HEADER + "101,9,red,0\n")
     monkeypatch.chdir(job.parent)
     for more in ([], ["--json"]):
-        assert check(nanproof, job, tmp_path, *more).code == 1
-    address = read_sarif(tmp_path)["results"][0]["locations"][0]["physicalLocation"]
-    assert address["artifactLocation"]["uri"] == "raw/%FF.csv"
+        ended = check(nanproof, job, tmp_path, *more)
+        assert ended.code == 2
+        assert "raw/\\xff.csv: its name is not UTF-8" in ended.err
     read_junit(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Folders of images: which files they are, how they are decoded, and what a broken one costs."""
+"""Image files: how they are decoded, what a broken one costs, and what is worked out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -19,122 +18,29 @@ from pipeline.errors import InputError, UsageError
 from pipeline.job import ImageSettings
 from pipeline.load import (
     Reading,
-    Source,
     check_columns,
     list_sources,
     plan_partitions,
     read_partition,
-    read_records,
 )
-from pipeline.load.image_folder import find_images
 from pipeline.schema import ColumnSchema, Schema
 from tests.conftest import find_dataset
-from tests.reading import COMMA, WHOLE, Rows, make_reading, read_source
-
-Pixels = npt.NDArray[Any]
-
-
-def make_pixels(height: int, width: int, channels: int = 3, seed: int = 0) -> Pixels:
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def save(path: Path, pixels: Pixels, **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-
-
-def find_folder(folder: Path, *patterns: str, **settings: Any) -> Source:
-    (source,) = list_sources(patterns, folder, COMMA, image_settings=ImageSettings(**settings))
-    return source
-
-
-def read_folder(folder: Path, pattern: str = "g", **settings: Any) -> Rows:
-    return read_source(find_folder(folder, pattern, **settings), make_reading({}))
-
-
-def list_pixels(rows: Rows) -> list[Pixels]:
-    axes = ("image_height", "image_width", "image_channels")
-    shapes = zip(*(rows.carried[axis] for axis in axes), strict=True)
-    return [
-        np.frombuffer(data, np.uint8).reshape(shape)
-        for data, shape in zip(rows.carried["image"], shapes, strict=True)
-    ]
+from tests.pictures import (
+    Pixels,
+    find_folder,
+    list_pixels,
+    make_pixels,
+    png,
+    read_folder,
+    save,
+    write_classes,
+)
+from tests.reading import COMMA, WHOLE, make_reading, read_source
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with two classes of three grey images."""
-    for place, name in enumerate(["b/2", "a/1", "b/1", "a/0", "a/10", "b/0"]):
-        save(tmp_path / "g" / f"{name}.png", make_pixels(2, 3, 1, seed=place))
-    return tmp_path
-
-
-def test_an_image_is_a_row_and_its_folder_the_class(folder: Path) -> None:
-    rows = read_folder(folder)
-    paths = ["a/0.png", "a/1.png", "a/10.png", "b/0.png", "b/1.png", "b/2.png"]
-    assert rows.carried["path"] == paths
-    assert rows.carried["label"] == ["a", "a", "a", "b", "b", "b"]
-    assert (rows.ids, rows.lines) == ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
-    for path, pixels in zip(paths, list_pixels(rows), strict=True):
-        expected = np.asarray(Image.open(folder / "g" / path))[:, :, None]
-        np.testing.assert_array_equal(pixels, expected)
-
-
-@pytest.mark.parametrize("pattern", ["g", "g/", "g/*/", "g/*/*.png", "g/**/*.png", "./g/[ab]/*"])
-def test_a_folder_and_its_globs_are_the_same_source(folder: Path, pattern: str) -> None:
-    source, plain = find_folder(folder, pattern), find_folder(folder, "g")
-    assert (source.name, source.format, source.index) == ("g", "images", 0)
-    assert source == plain
-
-
-def test_images_that_several_patterns_match_are_read_once(folder: Path) -> None:
-    source = find_folder(folder, "g/b/", "g/a/*.png", "g", "g/a/0.png")
-    assert (source.name, len(source.files)) == ("g", 6)
-
-
-def test_a_glob_takes_what_it_matches_alone(folder: Path) -> None:
-    (folder / "g" / "a" / "notes.txt").write_text("x\n")
-    assert find_folder(folder, "g/*/0.png").files == ("a/0.png", "b/0.png")
-    assert find_folder(folder, "g/a/1.png").files == ("1.png",)
-    assert find_folder(folder, "g/a/").files == ("0.png", "1.png", "10.png")
-
-
-@pytest.mark.parametrize(("real", "linked"), [("cats", "kitty"), ("kitty", "cats")])
-def test_a_folder_with_two_names_has_the_first_one_s_class(
-    tmp_path: Path, real: str, linked: str
-) -> None:
-    (tmp_path / "g" / real).mkdir(parents=True)
-    Image.new("L", (2, 2)).save(tmp_path / "g" / real / "1.png")
-    (tmp_path / "g" / linked).symlink_to(tmp_path / "g" / real)
-    assert find_images(str(tmp_path / "g")) == [str(tmp_path / "g" / "cats" / "1.png")]
-
-
-def test_hidden_files_and_links_that_lead_back_are_left_out(folder: Path) -> None:
-    (folder / "g" / "a" / "._0.png").write_bytes(b"resource fork")
-    (folder / "g" / "a" / "up").symlink_to(folder / "g")
-    (folder / "outside").mkdir()
-    save(folder / "outside" / "0.png", make_pixels(2, 3, 1))
-    (folder / "g" / "c").symlink_to(folder / "outside")
-    files = find_folder(folder, "g").files
-    assert files == (*find_folder(folder, "g/[ab]/*.png").files, "c/0.png")
-
-
-def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "g").mkdir()
-    with pytest.raises(InputError, match="g is a folder"):
-        list_sources(["g"], tmp_path, COMMA)
-    with pytest.raises(InputError, match="nothing matches"):
-        list_sources(["*/"], tmp_path, COMMA)
-
-
-def test_the_hash_tells_a_changed_byte_and_another_name(folder: Path) -> None:
-    first = find_folder(folder, "g").content_hash
-    renamed = folder / "g" / "a" / "00.png"
-    (folder / "g" / "a" / "0.png").rename(renamed)
-    second = find_folder(folder, "g").content_hash
-    renamed.write_bytes(renamed.read_bytes() + b"x")
-    assert len({first, second, find_folder(folder, "g").content_hash}) == 3
+    return write_classes(tmp_path)
 
 
 def test_derived_columns_are_those_of_numpy(tmp_path: Path) -> None:
@@ -167,12 +73,6 @@ def test_equal_pixels_alone_have_equal_digests(tmp_path: Path) -> None:
 
 def spoil(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :]
-
-
-def png(pixels: Pixels) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def tiff(pixels: Pixels) -> bytes:
@@ -289,24 +189,19 @@ def test_size_and_channels_are_settings(tmp_path: Path, channels: int, mode: str
         np.testing.assert_array_equal(pixels, expected.reshape(6, 3, channels))
 
 
-@pytest.mark.parametrize("settings", [{"size": (0, 3)}, {"size": (3,)}, {"channels": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": (0, 3)},
+        {"size": (8193, 3)},
+        {"size": (3, 100_000)},
+        {"size": (3,)},
+        {"channels": 2},
+    ],
+)
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ImageSettings"):
         ImageSettings(**settings)
-
-
-def test_partitions_hold_their_own_files_and_cover_all(folder: Path) -> None:
-    source = find_folder(folder, "g")
-    parts = plan_partitions([source], 9_000)  # a file counts as 4,096 bytes at least
-    assert [part.files for part in parts] == [source.files[i : i + 2] for i in (0, 2, 4)]
-    assert [(p.first_record, p.stop_record, p.first_row) for p in parts] == [
-        (0, 2, 1),
-        (2, 4, 3),
-        (4, 6, 5),
-    ]
-    assert {part.source.files for part in parts} == {()}
-    whole = read_source(source, make_reading({}))
-    assert read_source(source, make_reading({}), 9_000) == whole
 
 
 def test_the_size_of_the_pixels_is_guessed_from_headers(tmp_path: Path) -> None:
@@ -324,15 +219,6 @@ def test_batches_are_cut_by_the_bytes_of_pixels(tmp_path: Path) -> None:
     batches = list(read_partition(part, make_reading({})))
     assert [len(batch) for batch in batches] == [1, 1, 1, 1, 1]
     assert [batch.row_ids[0] for batch in batches] == [0, 1, 2, 3, 4]
-
-
-def test_rows_are_read_again_by_their_ids(folder: Path) -> None:
-    (folder / "g" / "a" / "00.png").write_bytes(b"x")
-    (part,) = plan_partitions([find_folder(folder, "g")], WHOLE)
-    found = read_records(part, np.array([2, 6]), make_reading({}))
-    assert found["path"].to_pylist() == ["a/1.png", "b/2.png"]
-    assert found["_row"].to_pylist() == [3, 7]
-    assert found["image"].to_pylist() == ["2x3x1 uint8"] * 2
 
 
 def test_the_schema_s_columns_are_read_and_the_tensor_is_carried_whatever_it_says(
@@ -355,27 +241,11 @@ def test_a_schema_cannot_name_the_tensor_itself(folder: Path) -> None:
         check_columns(find_folder(folder, "g").table, schema)
 
 
-def test_a_file_that_goes_away_is_an_error_and_no_row(folder: Path) -> None:
-    parts = plan_partitions([find_folder(folder, "g")], WHOLE)
-    (folder / "g" / "a" / "1.png").unlink()
-    with pytest.raises(InputError, match=r"a/1\.png is there no more"):
-        list(read_partition(parts[0], make_reading({})))
-
-
 def test_without_pillow_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(UsageError, match="Pillow") as caught:
         list_sources(["g"], folder, COMMA, "quarantine")
     assert "nanproof[images]" in str(caught.value)
-
-
-def test_a_name_that_is_no_utf_8_is_told_with_escapes(folder: Path) -> None:
-    name = b"\xff.png".decode("utf-8", "surrogateescape")
-    (folder / "g" / "a" / name).write_bytes(b"x")
-    (folder / "g" / "a" / f"1{name}").write_bytes(png(make_pixels(2, 3, 1)))
-    rows = read_folder(folder)
-    assert "a/1\\xff.png" in rows.carried["path"]
-    assert [bad.data for bad in rows.malformed] == [b"a/\xff.png"]
 
 
 def test_ten_thousand_pictures_of_letters_come_through_as_files(tmp_path: Path) -> None:
@@ -392,3 +262,14 @@ def test_ten_thousand_pictures_of_letters_come_through_as_files(tmp_path: Path) 
     found = [hashlib.sha256(data).digest() for data in rows.carried["image"]]
     assert found == [hashlib.sha256(images[place].tobytes()).digest() for place in order]
     assert rows.carried["label"] == [str(place % 10) for place in order]
+
+
+@pytest.mark.parametrize("step", [2, 4, 5])
+def test_the_guess_meets_the_photo_beside_every_few_thumbnails(tmp_path: Path, step: int) -> None:
+    photo, thumbnail = (png(np.zeros((side, side), np.uint8)) for side in (100, 10))
+    (tmp_path / "g").mkdir()
+    for place in range(1000):
+        data = photo if place % step == 1 else thumbnail
+        (tmp_path / "g" / f"{place:04d}.png").write_bytes(data)
+    true = 1000 * (10_000 + 100 * (step - 1)) / step * 3
+    assert find_folder(tmp_path, "g").plain_bytes == pytest.approx(true, rel=0.25)

@@ -20,11 +20,14 @@ from pipeline.manifest import (
     Shard,
     Spec,
     Split,
-    describe_manifest,
     read_manifest,
 )
 from tests.conftest import HEADER, ROOT, SCHEMA, make_rows
-from tests.spoiling import publish_small
+from tests.spoiling import forge_json, publish_small
+from tests.test_docs import load
+
+SETTINGS: dict[str, Any] = {"training_dtype": "float32", "layout": "row", "block_rows": 4}
+WRITER = load(ROOT / "docs" / "manifest.py")
 
 
 def file(path: str) -> File:
@@ -37,6 +40,7 @@ def manifest_of(**changed: Any) -> Manifest:
     spec = Spec(
         features=(Feature(name="x", kind="float", dtype="float32", mean=1.0, variance=2.0),),
         label=Label(name="y", kind="int", task="classification", classes=(0, 1)),
+        **SETTINGS,
     )
     facts: dict[str, Any] = {
         "name": "weather",
@@ -79,7 +83,7 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_classes_keep_their_type(tmp_path: Path, classes: tuple[Any, ...]) -> None:
     label = Label(name="y", kind="string", task="classification", classes=classes)
-    written = manifest_of(spec=Spec(features=(), label=label))
+    written = manifest_of(spec=Spec(features=(), label=label, **SETTINGS))
     read = read_manifest(write(tmp_path, written.model_dump_json())).spec.label.classes
     assert read is not None
     assert [(type(value), value) for value in read] == [(type(value), value) for value in classes]
@@ -143,6 +147,59 @@ def test_what_nanproof_did_not_write_is_no_manifest(
     assert f"is not a manifest of version 2: {where}" in error.message
 
 
+NUMBER = {"name": "x", "kind": "float", "dtype": "float32"}
+IMAGE = {"name": "x", "kind": "tensor", "dtype": "float32", "shape": [2], "stored": "uint8"}
+LABEL = {"name": "y", "kind": "int", "task": "classification"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"features": [NUMBER, NUMBER]}, "2 columns are named 'x'"),
+        ({"features": [{**NUMBER, "name": "y"}]}, "2 columns are named 'y'"),
+        ({"features": [NUMBER], "weight": "x"}, "2 columns are named 'x'"),
+        ({"features": [], "weight": "row_id"}, "2 columns are named 'row_id'"),
+        ({"features": [{**IMAGE, "stored": None}]}, "kind, stored and shape of 'x' do not agree"),
+        ({"features": [{**IMAGE, "shape": []}]}, "kind, stored and shape of 'x' do not agree"),
+        ({"features": [{**NUMBER, "stored": "uint8"}]}, "kind, stored and shape of 'x' do not"),
+        ({"features": [{**NUMBER, "shape": [2]}]}, "kind, stored and shape of 'x' do not agree"),
+        ({"features": [{**IMAGE, "kind": "int"}]}, "kind, stored and shape of 'x' do not agree"),
+        ({"features": [{**NUMBER, "kind": "string"}]}, "kind and vocabulary of 'x' do not agree"),
+        ({"features": [{**NUMBER, "vocabulary": ["a"]}]}, "kind and vocabulary of 'x' do not"),
+        ({"features": [{**IMAGE, "shape": [2, 0]}]}, "'x' has an impossible shape"),
+        ({"features": [{**IMAGE, "shape": [-1, -1]}]}, "'x' has an impossible shape"),
+        ({"features": [{**IMAGE, "shape": [2**70]}]}, "'x' has an impossible shape"),
+        ({"features": [], "block_rows": 0}, "spec.block_rows"),
+    ],
+)
+def test_a_spec_that_cannot_be_is_refused_though_it_is_signed(
+    tmp_path: Path, spec: dict[str, Any], why: str
+) -> None:
+    written = json.loads(manifest_of().model_dump_json())
+    written["spec"] = {"label": LABEL, **SETTINGS, **spec}
+    (tmp_path / "manifest.json").write_text(json.dumps(written))
+    forge_json(tmp_path, "manifest.json", lambda document: None)
+    error = refusal_of(tmp_path)
+    assert isinstance(error, DatasetDiffers)
+    assert why in error.message
+
+
+def test_an_example_holds_features_label_weight_and_row_id() -> None:
+    spec = Spec(
+        features=(Feature(**NUMBER), Feature(**{**IMAGE, "name": "image"})),
+        label=Label(**LABEL),
+        weight="w",
+        **SETTINGS,
+    )
+    assert spec.list_columns() == {
+        "x": ("float32", ()),
+        "image": ("uint8", (2,)),
+        "y": ("int64", ()),
+        "w": ("float32", ()),
+        "row_id": ("int64", ()),
+    }
+
+
 @pytest.mark.parametrize("version", [1, 3, "2", None, 2.5])
 def test_another_version_is_told_by_its_number(tmp_path: Path, version: object) -> None:
     error = refusal_of(write(tmp_path, changed(version=version)))
@@ -193,17 +250,17 @@ def test_a_manifest_that_is_huge_is_not_read(tmp_path: Path) -> None:
 
 def test_the_published_json_schema_is_that_of_the_model() -> None:
     published = (ROOT / "docs" / "manifest.schema.json").read_text()
-    assert json.loads(published) == describe_manifest()
-    assert published == json.dumps(describe_manifest(), indent=1, ensure_ascii=False) + "\n"
+    assert published == WRITER.write_schema()
 
 
 def test_a_published_manifest_is_valid_by_the_json_schema_and_tells_all(tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     out = publish_small(tmp_path / "job")
     text = json.loads((out / "manifest.json").read_text())
-    jsonschema.Draft202012Validator(describe_manifest()).validate(text)
+    valid = jsonschema.Draft202012Validator(WRITER.describe_manifest())
+    valid.validate(text)
     for broken in ({**text, "more": 1}, {**text, "version": 1}, {**text, "rows": {"read": "1"}}):
-        assert not jsonschema.Draft202012Validator(describe_manifest()).is_valid(broken)
+        assert not valid.is_valid(broken)
     size, count, colour = text["spec"]["features"]
     assert (size["lower"], size["upper"]) == (0.0, 100.0)
     assert (count["lower"], count["upper"], colour["lower"]) == (0, None, None)

@@ -74,6 +74,7 @@ def write_by_hand(tf: Any, out: Path, layout: str) -> None:
         ),
         label=Label(name="y", kind="float", task="regression"),
         weight="w",
+        training_dtype="float32",
         layout=layout,
         block_rows=2,
     )

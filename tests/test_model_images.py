@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from pipeline.guard import guarded
 from pipeline.manifest import Feature, Label, Spec
-from pipeline.repair.plan import LabelPlan
 from pipeline.train.model import build_model
 from pipeline.train.stage import compile_model
 from tests.conftest import find_dataset
@@ -32,13 +31,12 @@ def tensor(name: str, *shape: int, mean: float = MEAN, variance: float = VARIANC
 
 def make_spec(*features: Feature, classes: int = 10, dtype: Any = "float32") -> Spec:
     label = Label(name="y", kind="int", task="classification", classes=tuple(range(classes)))
-    return Spec(features=features, label=label, training_dtype=dtype)
+    return Spec(features=features, label=label, training_dtype=dtype, layout="row", block_rows=1024)
 
 
 def build(spec: Spec, **options: Any) -> Any:
     keras.utils.set_random_seed(0)
-    plan = LabelPlan(kind="int", task="classification", classes=spec.label.classes)
-    return build_model(spec, plan, **options)
+    return build_model(spec, **options)
 
 
 def draw(*shape: int) -> Array:
@@ -181,10 +179,9 @@ def test_an_image_of_any_size_ends_in_a_small_map(shape: tuple[int, ...], map_si
 
 
 def test_a_number_is_learned_from_an_image_too() -> None:
-    label = Label(name="y", kind="float", task="regression")
-    spec = Spec(features=(tensor("image", 8, 8, 1),), label=label)
-    plan = LabelPlan(kind="float", task="regression", mean=50.0, variance=9.0)
-    model = build_model(spec, plan, hidden=())
+    label = Label(name="y", kind="float", task="regression", mean=50.0, variance=9.0)
+    spec = make_spec(tensor("image", 8, 8, 1)).model_copy(update={"label": label})
+    model = build_model(spec, hidden=())
     assert model({"image": draw(2, 8, 8, 1)}).shape == (2, 1)
     kernel, bias = model.layers[-2].get_weights()
     model.layers[-2].set_weights([0 * kernel, 0 * bias + 2.0])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline import run_job, verify_dataset
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE
-from pipeline.repair import legal_bounds, list_range_rules
+from pipeline.repair import clip_bounds, legal_bounds, list_range_rules
 from pipeline.schema import Check, ColumnSchema
+from tests.conftest import JOB
 from tests.judging import column
 from tests.repairing import plan_of, repair, schema_of
 
@@ -83,12 +87,61 @@ def test_clip_of_integers_takes_whole_bounds_and_both_infinities() -> None:
     ],
 )
 def test_open_bounds_become_the_nearest_legal_value(kind: Any, check: Check, bounds: Any) -> None:
-    assert legal_bounds(schema_of(kind, check), "float32") == bounds
+    assert legal_bounds(schema_of(kind, check)) == bounds
+    assert clip_bounds(schema_of(kind, check), "float32") == bounds
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bound", [0.0, 2.0, -0.5])
+def test_the_smallest_and_the_largest_legal_value_are_the_next_ones(
+    dtype: str, bound: float
+) -> None:
+    facts = {"min_value": bound, "max_value": bound}
+    after = ColumnSchema("x", "float", dtype, checks=(Check("gt", facts, "gt"),))
+    before = ColumnSchema("x", "float", dtype, checks=(Check("lt", facts, "lt"),))
+    for schema, up in ((after, True), (before, False)):
+        found = legal_bounds(schema)[0 if up else 1]
+        assert found == (next_of(dtype, bound, up=up) if bound else next_of_zero(dtype, up=up))
+
+
+SUBNORMAL = """
+import pandera.pandas as pa
+
+Table = pa.DataFrameSchema({{
+    "x": pa.Column("{dtype}", pa.Check.gt(0)),
+    "y": pa.Column("{dtype}", pa.Check.lt(0)),
+    "label": pa.Column(int, pa.Check.isin([0, 1])),
+}})
+"""
+
+
+@pytest.mark.parametrize("policy", ["median", "clip"])
+@pytest.mark.parametrize(
+    ("dtype", "cell"),
+    [("float64", 1e-310), ("Float64", 5e-324), ("float32", 1e-40), ("Float32", 1.5e-45)],
+)
+def test_a_published_bound_lets_pass_what_the_schema_does(
+    make_job: Callable[..., Path], tmp_path: Path, dtype: str, cell: float, policy: str
+) -> None:
+    rows = "".join(f"{i or cell},-{i or cell},{i % 2}\n" for i in range(60))
+    job = JOB.replace("[train]", f'[repair]\nnumeric = "{policy}"\n[train]')
+    path = make_job("x,y,label\n" + rows, job, SUBNORMAL.format(dtype=dtype))
+    result = run_job(path, out=tmp_path / "out", until="shards")
+    assert result.ledger.rows["clean"] == 60
+    assert result.ledger.cells["repaired"] == 0
+    assert verify_dataset(tmp_path / "out", deep=True).problems == ()
+
+
+def next_of_zero(dtype: str, *, up: bool) -> float:
+    """Return the smallest subnormal number, by its exponent, or the negative of it."""
+    exponent = {"float16": -24, "float32": -149, "float64": -1074}[dtype]
+    return 2.0**exponent if up else -(2.0**exponent)
 
 
 def test_the_tightest_of_several_bounds_counts() -> None:
     tight = Check("in_range", {"min_value": 2, "max_value": 30}, "in_range")
-    assert legal_bounds(schema_of("float", RANGE, tight), "float32") == (2.0, 10.0)
+    assert legal_bounds(schema_of("float", RANGE, tight)) == (2.0, 10.0)
+    assert clip_bounds(schema_of("float", RANGE, tight), "float32") == (2.0, 10.0)
 
 
 def test_an_open_bound_of_a_narrow_float_is_legal_in_its_own_type() -> None:
@@ -96,7 +149,8 @@ def test_an_open_bound_of_a_narrow_float_is_legal_in_its_own_type() -> None:
     narrow = ColumnSchema(
         "x", "float", "float32", checks=(Check("gt", {"min_value": bound}, "gt"),)
     )
-    lower, _ = legal_bounds(narrow, "float32")
+    lower, _ = legal_bounds(narrow)
+    assert lower == clip_bounds(narrow, "float32")[0]
     assert np.float32(lower) > np.float32(bound)
 
 
@@ -116,7 +170,7 @@ def test_an_open_bound_is_still_beyond_after_the_cast(
 ) -> None:
     name = "min_value" if up else "max_value"
     schema = ColumnSchema("x", "float", column_dtype, checks=(Check(check, {name: bound}, check),))
-    found = legal_bounds(schema, training)[0 if up else 1]
+    found = clip_bounds(schema, training)[0 if up else 1]
     assert found is not None
     cast = np.array([found]).astype(training)[0]
     assert cast > bound if up else cast < bound
@@ -127,7 +181,7 @@ def test_an_open_bound_is_still_beyond_after_the_cast(
 
 def test_bounds_that_lie_closer_than_the_training_dtype_keep_the_column_s_own() -> None:
     facts = {"min_value": 1e8, "max_value": 1e8 + 1, "include_min": False, "include_max": False}
-    low, high = legal_bounds(schema_of("float", Check("in_range", facts, "in_range")), "float32")
+    low, high = clip_bounds(schema_of("float", Check("in_range", facts, "in_range")), "float32")
     assert low is not None
     assert high is not None
     assert 1e8 < low < high < 1e8 + 1
@@ -136,7 +190,8 @@ def test_bounds_that_lie_closer_than_the_training_dtype_keep_the_column_s_own() 
 @pytest.mark.parametrize("kind", ["float", "int", "timestamp"])
 def test_an_infinite_bound_is_none(kind: Any) -> None:
     open_ended = Check("in_range", {"min_value": -np.inf, "max_value": np.inf}, "in_range")
-    assert legal_bounds(schema_of(kind, open_ended), "float32") == (None, None)
+    assert legal_bounds(schema_of(kind, open_ended)) == (None, None)
+    assert clip_bounds(schema_of(kind, open_ended), "float32") == (None, None)
 
 
 def test_a_shifted_column_keeps_the_resolution_that_the_shift_saves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from pipeline.errors import RepairError, SettingsError
 from pipeline.features import build_spec, cast_feature
-from pipeline.job import RepairSettings, ShardSettings
-from pipeline.manifest import Feature
+from pipeline.job import Job, RepairSettings
+from pipeline.manifest import Feature, Spec
 from pipeline.repair import LabelPlan, Plan, Summary, plan_column, plan_label, policy_of
+from pipeline.schema import Check, ColumnSchema, Schema
 from tests.judging import column
 from tests.repairing import plan_of, schema_of, summary_of
 
@@ -183,14 +185,40 @@ def test_a_regression_label_knows_its_mean_and_variance() -> None:
     assert (plan.mean, plan.variance, plan.classes) == (2.0, 1.0, None)
 
 
+JOB = {"data": {"raw": ["a.csv"], "schema": "table:Table", "label": "y", "weight": "w"}}
+
+
+def make_spec(plan: Plan, *columns: ColumnSchema, indicators: tuple[str, ...] = ()) -> Spec:
+    return build_spec(plan, Schema("s", columns), Job.from_settings(JOB), indicators)
+
+
 def test_an_indicator_stands_behind_the_features_as_a_feature_of_its_own() -> None:
     columns = {"x": plan_of("float", [1.0], "median"), "n": plan_of("int", [1], "median")}
     label = LabelPlan(kind="int", task="classification", classes=(0, 1), counts=(1, 1))
-    spec = build_spec(
-        Plan(columns=columns, label=label), "y", None, ("x",), "float32", ShardSettings()
-    )
+    kinds = {"x": "float", "n": "int", "y": "int"}
+    schema = [replace(schema_of(kind), name=name) for name, kind in kinds.items()]
+    spec = make_spec(Plan(columns=columns, label=label), *schema, indicators=("x",))
     assert [(f.name, f.dtype, f.indicates) for f in spec.features] == [
         ("x", "float32", None),
         ("n", "int64", None),
         ("x_was_missing", "float32", "x"),
     ]
+
+
+def test_the_spec_tells_what_was_learned_and_what_the_schema_lets_pass() -> None:
+    check = Check("in_range", {"min_value": 0, "max_value": 9, "include_max": False}, "in_range")
+    columns = {"n": plan_of("int", [1, 3], "median"), "s": plan_of("string", ["a"], "drop")}
+    label = LabelPlan(kind="float", task="regression", mean=2.0, variance=4.0)
+    schema = [
+        replace(schema_of("int", check), name="n"),
+        replace(schema_of("string"), name="s"),
+        replace(schema_of("float", check), name="y"),
+    ]
+    spec = make_spec(Plan(columns=columns, label=label), *schema)
+    number, word = spec.features
+    assert (number.count, number.minimum, number.maximum) == (2, 1, 3)
+    assert (number.mean, number.variance, number.lower, number.upper) == (2.0, 1.0, 0, 8)
+    assert (word.count, word.vocabulary, word.minimum, word.lower) == (1, ("a",), None, None)
+    assert (spec.label.mean, spec.label.variance, spec.label.lower) == (2.0, 4.0, 0)
+    assert spec.label.upper == np.nextafter(9, 0)
+    assert (spec.weight, spec.training_dtype, spec.layout) == ("w", "float32", "row")

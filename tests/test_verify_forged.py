@@ -12,8 +12,16 @@ import pyarrow as pa
 import pytest
 
 from pipeline import verify_dataset
+from pipeline.manifest import read_manifest
 from tests.conftest import HEADER, JOB, make_rows
-from tests.spoiling import forge_example, forge_json, forge_table, publish_small, with_cell
+from tests.spoiling import (
+    forge_example,
+    forge_json,
+    forge_table,
+    publish_small,
+    publish_tensors,
+    with_cell,
+)
 
 NAN = float("nan")
 
@@ -201,6 +209,45 @@ def test_forged_accounts_contradict_each_other(
     assert not verify_dataset(out, deep=True).passed
 
 
+@pytest.fixture(scope="module", params=["row", "block"])
+def with_tensors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish_tensors(tmp_path_factory.mktemp("tensors") / "job", request.param)
+
+
+def test_a_dataset_with_tensors_passes(with_tensors: Path) -> None:
+    assert verify_dataset(with_tensors, deep=True).problems == ()
+
+
+@pytest.mark.parametrize("document", ["manifest.json", "plan.json"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("count", 1), ("minimum", -5.0), ("maximum", 1e9), ("mean", 0.0), ("variance", 7.0)],
+)
+def test_forged_statistics_of_tensors_contradict_each_other(
+    with_tensors: Path, tmp_path: Path, document: str, name: str, value: float
+) -> None:
+    out = shutil.copytree(with_tensors, tmp_path / "out")
+    path = "spec.features.0" if document == "manifest.json" else "tensors.image"
+    forge_json(out, document, edit_at(f"{path}.{name}", value))
+    problem = f"plan.json: {name} of 'image' is not the manifest's"
+    assert verify_dataset(out).problems == (problem,)
+
+
+def test_a_plan_of_other_tensors_is_told(with_tensors: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(with_tensors, tmp_path / "out")
+    forge_json(out, "plan.json", edit_at("tensors.image.shape", [3, 2, 1]))
+    assert verify_dataset(out).problems == ("plan.json: shape of 'image' is not the manifest's",)
+    forge_json(out, "plan.json", edit_at("tensors", {}))
+    told = ("plan.json: its columns are not the manifest's features",)
+    assert verify_dataset(out).problems == told
+
+
+def test_a_row_that_is_set_aside_twice_is_found(out: Path) -> None:
+    forge_table(out, first(out, "quarantine/*"), lambda t: pa.concat_tables([t, t]))
+    told = "row_id: 1 rows stand in the quarantine twice"
+    assert told in verify_dataset(out, deep=True).problems
+
+
 KINDS = """
 import pandera.pandas as pa
 
@@ -269,6 +316,31 @@ def test_a_forged_value_of_every_kind_is_found(
     forge_example(out, shard, feature, 0, value)
     assert verify_dataset(out).passed
     assert f"train/{shard.name}: {problem}" in verify_dataset(out, deep=True).problems
+
+
+@pytest.mark.parametrize(("name", "value"), [("indicates", "far_"), ("shift", 2.0), ("count", 1)])
+def test_an_indicator_indicates_and_nothing_else(
+    kinds: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    out = shutil.copytree(kinds, tmp_path / "out")
+    places = [feature.name for feature in read_manifest(out).spec.features]
+    place = f"spec.features.{places.index('size_was_missing')}"
+    forge_json(out, "manifest.json", edit_at(f"{place}.{name}", value))
+    told = ("manifest.json: 'size_was_missing' is no indicator of a feature",)
+    assert verify_dataset(out).problems == told
+
+
+@pytest.mark.parametrize("name", ["size", "far", "small", "when"])
+def test_bounds_that_no_float_holds_are_bounds(kinds: Path, tmp_path: Path, name: str) -> None:
+    out = shutil.copytree(kinds, tmp_path / "out")
+    places = [feature.name for feature in read_manifest(out).spec.features]
+    place = f"spec.features.{places.index(name)}"
+    forge_json(out, "manifest.json", edit_at(f"{place}.upper", 10**400))
+    assert verify_dataset(out, deep=True).problems == ()
+    forge_json(out, "manifest.json", edit_at(f"{place}.lower", 10**400))
+    problems = verify_dataset(out, deep=True).problems
+    assert problems
+    assert all(f"{name!r}: " in line and "the schema's bounds" in line for line in problems)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,14 @@ def spec_of(layout: str, stored: Stored = "uint8") -> Spec:
     image = Feature(name="image", kind="tensor", dtype="float32", shape=(2, 3), stored=stored)
     size = Feature(name="si{0}ze.x", kind="float", dtype="float32", lower=0.0, upper=1.0)
     label = Label(name="étiquette", kind="string", task="classification", classes=("a", "b"))
-    return Spec(features=(size, image), label=label, weight="w", layout=layout, block_rows=4)
+    return Spec(
+        features=(size, image),
+        label=label,
+        weight="w",
+        training_dtype="float32",
+        layout=layout,
+        block_rows=4,
+    )
 
 
 def columns_of(stored: str = "uint8") -> dict[str, Any]:

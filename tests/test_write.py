@@ -15,19 +15,19 @@ import pytest
 from pipeline.arrow import strings
 from pipeline.errors import EnvironmentFailure, ShardError
 from pipeline.manifest import Label, Spec
-from pipeline.write import (
-    decode_examples,
-    nest_reasons,
-    source_names,
-    write_parquet,
-    write_repairs,
-    write_shard,
-)
+from pipeline.write import nest_reasons, source_names, write_parquet, write_repairs, write_shard
 from pipeline.write.crc32c import checksum_changes, crc32c, masked
+from pipeline.write.decode import decode_examples
 from pipeline.write.files import HashingFile
 from pipeline.write.tfrecord import encode_examples
 
-SPEC = Spec(features=(), label=Label(name="y", kind="int", task="classification", classes=(0, 1)))
+SPEC = Spec(
+    features=(),
+    label=Label(name="y", kind="int", task="classification", classes=(0, 1)),
+    training_dtype="float32",
+    layout="row",
+    block_rows=1024,
+)
 
 
 def encode(examples: dict[str, Any]) -> bytes:

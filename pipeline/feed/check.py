@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from pipeline.errors import DatasetDiffers, ShardError
+from pipeline.errors import DatasetDiffers, EnvironmentFailure, ShardError
 from pipeline.manifest import File
-from pipeline.storage import sha256_of
+from pipeline.storage import find_difference, sha256_of
 
 # Hashing lets other threads run; more than this does not read faster.
 MAX_THREADS = 8
@@ -26,6 +26,7 @@ def check_files(out: Path, files: Sequence[File], *, verify: bool) -> list[Path]
     Raises:
         DatasetDiffers: One is not there.
         ShardError: One has another size or checksum.
+        EnvironmentFailure: One cannot be read.
     """
     with ThreadPoolExecutor(MAX_THREADS) as pool:
         return list(pool.map(lambda file: check_file(out / file.path, file, verify=verify), files))
@@ -34,34 +35,34 @@ def check_files(out: Path, files: Sequence[File], *, verify: bool) -> list[Path]
 def check_file(path: Path, file: File, *, verify: bool) -> Path:
     """Return the path of one file that is what the manifest says; see `check_files`."""
     try:
-        found = path.stat()
-        if found.st_size != file.bytes:
-            raise _differ(path, f"{file.bytes:,} bytes", f"{found.st_size:,}")
-        if verify:
-            digest = _hash_version(path.absolute(), found.st_size, found.st_mtime_ns)
-            if digest != file.sha256:
-                raise _differ(path, f"SHA-256 {file.sha256[:12]}…", f"{digest[:12]}…")
-    except OSError as error:
-        what = "is not there" if isinstance(error, FileNotFoundError) else "cannot be read"
+        difference = find_difference(path, file, _hash_once if verify else None)
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetDiffers(
-            f"{path} {what}, and the manifest names it.",
+            f"{path} is not there, and the manifest names it.",
             fix="restore it, or run the job again.",
             file=str(path),
         ) from None
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"{path} cannot be read: {error.strerror or error}.",
+            fix="mend its permissions or the disk, then try again.",
+            file=str(path),
+        ) from error
+    if difference is not None:
+        raise ShardError(
+            f"{path} is not the file that was published: {difference}.",
+            fix="restore it, or run the job again.",
+            file=str(path),
+        )
     return path
+
+
+def _hash_once(path: Path) -> str:
+    found = path.stat()
+    return _hash_version(path.absolute(), found.st_size, found.st_mtime_ns)
 
 
 @cache
 def _hash_version(path: Path, size: int, mtime_ns: int) -> str:
     """Hash a file once, as long as it looks the same."""
     return sha256_of(path)
-
-
-def _differ(path: Path, expected: str, got: str) -> ShardError:
-    return ShardError(
-        f"{path} is not the file that was published.",
-        expected=expected,
-        got=got,
-        fix="restore it, or run the job again.",
-        file=str(path),
-    )

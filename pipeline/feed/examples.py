@@ -7,32 +7,30 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.manifest import Feature, Spec
+from pipeline.manifest import Spec
 
 Tensor = Any
 
 
 def describe_features(spec: Spec) -> dict[str, Any]:
     """Return what `tf.io.parse_example` wants to know of a record, in the spec's layout."""
-    if spec.layout == "block":
-        return {name: tf.io.FixedLenFeature([], tf.string) for name in _list_names(spec)}
-    described = {feature.name: _describe(feature) for feature in spec.features}
-    described[spec.label.name] = tf.io.FixedLenFeature([], tf.as_dtype(spec.label.dtype))
-    if spec.weight is not None:
-        described[spec.weight] = tf.io.FixedLenFeature([], tf.float32)
-    described["row_id"] = tf.io.FixedLenFeature([], tf.int64)
+    tensors = {feature.name for feature in spec.features if feature.kind == "tensor"}
+    described = {}
+    for name, (dtype, shape) in _list_columns(spec).items():
+        if spec.layout == "block" or name in tensors:
+            described[name] = tf.io.FixedLenFeature([], tf.string)
+        else:
+            described[name] = tf.io.FixedLenFeature(shape, tf.as_dtype(dtype))
     return described
 
 
-def _describe(feature: Feature) -> Any:
-    if feature.kind == "tensor":
-        return tf.io.FixedLenFeature([], tf.string)
-    return tf.io.FixedLenFeature([1], tf.as_dtype(feature.dtype))
-
-
-def _list_names(spec: Spec) -> list[str]:
-    names = [*(feature.name for feature in spec.features), spec.label.name, "row_id"]
-    return names if spec.weight is None else [*names, spec.weight]
+def _list_columns(spec: Spec) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return dtype as stored and shape of a row as a model takes it: `(1,)` of a number."""
+    features = {feature.name for feature in spec.features}
+    return {
+        name: (dtype, shape or ((1,) if name in features else ()))
+        for name, (dtype, shape) in spec.list_columns().items()
+    }
 
 
 def read_columns(
@@ -56,17 +54,10 @@ def read_columns(
     parsed: dict[str, Tensor] = tf.io.parse_example(records, described)
     if spec.layout == "row":
         return parsed
-    features = {feature.name: feature for feature in spec.features}
-    labels: dict[str | None, str] = {
-        spec.label.name: spec.label.dtype,
-        spec.weight: "float32",
-        "row_id": "int64",
-    }
+    stored = _list_columns(spec)
     columns = {}
     for name, blocks in parsed.items():
-        feature = features.get(name)
-        dtype = (feature.stored or feature.dtype) if feature else labels[name]
-        shape = (feature.shape or (1,)) if feature else ()
+        dtype, shape = stored[name]
         values = tf.io.decode_raw(tf.strings.reduce_join(blocks), dtype)
         columns[name] = tf.reshape(values, [num_rows, *shape])
     return columns

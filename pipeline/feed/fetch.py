@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from pipeline.errors import DatasetDiffers, EnvironmentFailure, ShardError, UsageError
 from pipeline.feed.check import check_file
-from pipeline.manifest import File, Manifest, read_manifest
+from pipeline.manifest import MAX_MANIFEST_BYTES, File, Manifest, parse_manifest
 from pipeline.storage import atomic_path
 
 BLOCK_BYTES = 1 << 20
@@ -39,21 +39,22 @@ def find_cache(cache: Path | str | None) -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "nanproof"
 
 
-def fetch_manifest(url: str, cache: Path) -> Manifest:
-    """Read the manifest of a remote dataset, which is fetched anew each time.
+def fetch_manifest(url: str) -> Manifest:
+    """Read the manifest of a remote dataset, which is fetched anew each time and not kept.
 
     Raises:
         UsageError: There is no dataset, or the URL is of a kind that is not installed.
         DatasetDiffers: The manifest is not what nanproof wrote.
-        EnvironmentFailure: It cannot be fetched, or the cache cannot be written.
+        EnvironmentFailure: It cannot be fetched.
     """
-    with _open(_join(url, "manifest.json")) as remote:
-        content = b"".join(_read_blocks(remote, url))
-    folder = cache / "manifests" / hashlib.sha256(content).hexdigest()
-    if not (folder / "manifest.json").exists():
-        with _write(folder / "manifest.json", cache) as temporary:
-            temporary.write_bytes(content)
-    return read_manifest(folder)
+    path = _join(url, "manifest.json")
+    content = bytearray()
+    with _open(path) as remote:
+        for block in _read_blocks(remote, path):
+            content += block
+            if len(content) > MAX_MANIFEST_BYTES:  # which the parser refuses
+                break
+    return parse_manifest(bytes(content), path)
 
 
 def fetch_files(url: str, files: Sequence[File], cache: Path, *, verify: bool) -> list[Path]:
@@ -90,7 +91,8 @@ def _fetch(url: str, file: File, cache: Path, *, verify: bool) -> Path:
 
 def _download(url: str, path: Path, file: File, cache: Path) -> None:
     digest = hashlib.sha256()
-    with _open(url) as remote, _write(path, cache, of=url) as temporary:
+    fix = f"free space in the cache {cache}, or give another folder as `cache`; it is for {url}."
+    with _open(url) as remote, atomic_path(path, fix=fix) as temporary:
         with temporary.open("wb") as local:
             for block in _read_blocks(remote, url):
                 digest.update(block)
@@ -103,13 +105,6 @@ def _download(url: str, path: Path, file: File, cache: Path) -> None:
                 fix="upload it again, or run the job again.",
                 file=url,
             )
-
-
-@contextmanager
-def _write(path: Path, cache: Path, of: str | None = None) -> Iterator[Path]:
-    fix = f"free space in the cache {cache}, or give another folder as `cache`"
-    with atomic_path(path, fix=fix + (f"; it is for {of}." if of else ".")) as temporary:
-        yield temporary
 
 
 @contextmanager

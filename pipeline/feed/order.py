@@ -1,4 +1,4 @@
-"""Which rows come when: the shards' order of an epoch, and where in it a row lies.
+"""Which rows come when: the shards' order of an epoch, and how the rows of a window are mixed.
 
 All of it is computed in the graph from a seed and numbers, so a stream can begin anywhere.
 """
@@ -14,7 +14,7 @@ Tensor = Any
 
 
 @dataclass(frozen=True)
-class Plan:
+class Stream:
     """What a stream of batches is made of.
 
     Attributes:
@@ -42,6 +42,11 @@ class Plan:
     seed: int | None
 
     @property
+    def piece_rows(self) -> int:
+        """Return the rows of a piece; the last one of a shard may have fewer."""
+        return self.piece_records * self.block_rows
+
+    @property
     def num_batches(self) -> int:
         """Return the batches of one epoch."""
         num_rows = self.stop - self.start
@@ -50,51 +55,28 @@ class Plan:
         )
 
 
-class Order(NamedTuple):
-    """The shards in the order of one epoch.
+class Shards(NamedTuple):
+    """The shards in the order of one epoch, `(shards,)` each.
 
     Attributes:
-        shards: `(shards,)` int64, each an index into the plan's files.
-        row_starts: `(shards + 1,)` int64, the rows before each in this order, and all.
-        record_starts: Likewise the records.
-        block_rows: Rows a record.
+        files: Their paths.
+        starts: Which row of the epoch is the first of each.
+        stops: Which row is after its last.
     """
 
-    shards: Tensor
-    row_starts: Tensor
-    record_starts: Tensor
-    block_rows: int
-
-    def record_of(self, row: Tensor) -> Tensor:
-        """Return which record of the epoch holds a row of the epoch."""
-        row = tf.cast(row, tf.int64)
-        shard = tf.searchsorted(self.row_starts[1:], [row], side="right")[0]
-        inside = (row - self.row_starts[shard]) // self.block_rows
-        return self.record_starts[shard] + inside
-
-    def row_of(self, record: Tensor) -> Tensor:
-        """Return the first row of a record; of the record after the last, the number of rows."""
-        shard = self.shard_of(record)
-        return self.row_starts[shard] + (record - self.record_starts[shard]) * self.block_rows
-
-    def shard_of(self, record: Tensor) -> Tensor:
-        """Return which shard in this order holds a record."""
-        return tf.searchsorted(self.record_starts[1:], [record], side="right", out_type=tf.int64)[0]
+    files: Tensor
+    starts: Tensor
+    stops: Tensor
 
 
-def order_shards(plan: Plan, epoch: Tensor) -> Order:
+def order_shards(stream: Stream, epoch: Tensor) -> Shards:
     """Return the order of the shards in an epoch."""
-    rows = tf.constant(plan.rows, tf.int64)
-    shards = tf.range(len(plan.rows), dtype=tf.int64)
-    if plan.seed is not None:
-        shards = permute(len(plan.rows), make_seed(plan.seed, epoch))
-    rows = tf.gather(rows, shards)
-    records = -(-rows // plan.block_rows)
-    return Order(shards, _starts(rows), _starts(records), plan.block_rows)
-
-
-def _starts(counts: Tensor) -> Tensor:
-    return tf.concat([[tf.constant(0, tf.int64)], tf.cumsum(counts)], axis=0)
+    files, rows = tf.constant(stream.files, tf.string), tf.constant(stream.rows, tf.int64)
+    if stream.seed is not None:
+        order = permute(len(stream.rows), make_seed(stream.seed, epoch))
+        files, rows = tf.gather(files, order), tf.gather(rows, order)
+    stops = tf.cumsum(rows)
+    return Shards(files, stops - rows, stops)
 
 
 def make_seed(seed: int, epoch: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import tensorflow as tf
 
 from pipeline.errors import NoRowsLeft, SettingsError, UsageError, suggest
 from pipeline.feed.check import check_files
 from pipeline.feed.fetch import fetch_files, fetch_manifest, find_cache, is_url
-from pipeline.feed.order import Plan
+from pipeline.feed.order import Stream
 from pipeline.feed.stream import read_passes
 from pipeline.manifest import SPLITS, File, Manifest, SplitName, read_manifest
 
@@ -83,9 +86,15 @@ def read_shards(
         >>> train = read_shards("data/weather/out", "train", shuffle=True)  # doctest: +SKIP
         >>> model.fit(train, epochs=5)  # doctest: +SKIP
     """
-    _check_settings(split, batch_size, num_epochs, worker, start_step)
-    folder = find_cache(cache)
-    manifest = fetch_manifest(str(out), folder) if is_url(out) else read_manifest(Path(out))
+    _check_names(out, split)
+    batch_size = _check_integer("batch_size", batch_size, at_least=1)
+    start_step = _check_integer("start_step", start_step, at_least=0)
+    if num_epochs is not None:
+        num_epochs = _check_integer("num_epochs", num_epochs, at_least=1)
+    if seed is not None:
+        seed = _check_integer("seed", seed)
+    worker = _check_worker(worker)
+    manifest = fetch_manifest(str(out)) if is_url(out) else read_manifest(Path(out))
     files = _list_files(str(out), manifest, split)
     if shuffle and seed is None:
         if worker[1] > 1:
@@ -95,30 +104,30 @@ def read_shards(
             )
         seed = random.getrandbits(62)
     order_seed = seed if shuffle else None
-    plan = _make_plan(manifest, split, files, batch_size, drop_remainder, worker, order_seed)
-    _check_plan(plan, worker, num_epochs, start_step)
+    stream = _make_stream(manifest, split, files, batch_size, drop_remainder, worker, order_seed)
+    _check_stream(stream, worker, num_epochs, start_step)
     if is_url(out):
-        paths = fetch_files(str(out), files, folder, verify=verify)
+        paths = fetch_files(str(out), files, find_cache(cache), verify=verify)
     else:
         paths = check_files(Path(out), files, verify=verify)
-    plan = replace(plan, files=tuple(map(str, paths)))
-    batches = read_passes(plan, manifest.spec, with_row_ids, start_step, num_epochs)
+    stream = replace(stream, files=tuple(map(str, paths)))
+    batches = read_passes(stream, manifest.spec, with_row_ids, start_step, num_epochs)
     if num_epochs is None:
         wanted = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         batches = batches.apply(wanted)
     elif not start_step:  # else the first pass is shorter than the others
-        wanted = tf.data.experimental.assert_cardinality(num_epochs * plan.num_batches)
+        wanted = tf.data.experimental.assert_cardinality(num_epochs * stream.num_batches)
         batches = batches.apply(wanted)
     return batches.with_options(_make_options(num_workers=worker[1]))
 
 
-def _check_settings(
-    split: str,
-    batch_size: int,
-    num_epochs: int | None,
-    worker: tuple[int, int],
-    start_step: int,
-) -> None:
+def _check_names(out: Path | str, split: str) -> None:
+    if isinstance(out, PurePath) and re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(out)):
+        raise UsageError(
+            f"{out} is a path, and a path cannot hold a URL: one of its slashes is lost.",
+            fix="give the URL as text.",
+            file=str(out),
+        )
     if split not in SPLITS:
         raise SettingsError(
             f"there is no split {split!r}.",
@@ -126,22 +135,31 @@ def _check_settings(
             got=repr(split),
             fix=suggest(split, SPLITS) or None,
         )
-    if batch_size < 1:
-        raise SettingsError(f"batch_size = {batch_size} is not possible.", fix="give 1 or more.")
-    if num_epochs is not None and num_epochs < 1:
-        raise SettingsError(
-            f"num_epochs = {num_epochs} is not possible.", fix="give 1 or more, or None for no end."
-        )
-    if start_step < 0:
-        raise SettingsError(f"start_step = {start_step} is not possible.", fix="give 0 or more.")
-    index, num_workers = worker
-    if not 0 <= index < num_workers:
-        raise SettingsError(
-            f"worker = ({index}, {num_workers}) is none.",
-            expected="(index, workers) with 0 <= index < workers",
-            got=f"({index}, {num_workers})",
-            fix="count workers from 0.",
-        )
+
+
+def _check_integer(name: str, value: Any, at_least: int | None = None) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise SettingsError(f"{name} = {value!r} is no integer.", fix="give an integer.") from None
+    if at_least is not None and number < at_least:
+        raise SettingsError(f"{name} = {number} is not possible.", fix=f"give {at_least} or more.")
+    return number
+
+
+def _check_worker(worker: Any) -> tuple[int, int]:
+    try:
+        index, num_workers = map(operator.index, worker)
+        if 0 <= index < num_workers:
+            return index, num_workers
+    except (TypeError, ValueError):
+        pass
+    raise SettingsError(
+        f"worker = {worker!r} is none.",
+        expected="(index, workers), integers with 0 <= index < workers",
+        got=repr(worker),
+        fix="count workers from 0.",
+    )
 
 
 def _list_files(out: str, manifest: Manifest, split: SplitName) -> list[File]:
@@ -163,7 +181,7 @@ def _list_files(out: str, manifest: Manifest, split: SplitName) -> list[File]:
     return files
 
 
-def _make_plan(
+def _make_stream(
     manifest: Manifest,
     split: SplitName,
     files: Sequence[File],
@@ -171,13 +189,13 @@ def _make_plan(
     drop_remainder: bool,
     worker: tuple[int, int],
     seed: int | None,
-) -> Plan:
+) -> Stream:
     rows = tuple(shard.rows for shard in manifest.splits[split].shards)
     num_rows = sum(rows)
     row_bytes = max(1, sum(file.bytes for file in files) // num_rows)
     index, num_workers = worker
     block_rows = manifest.spec.block_rows if manifest.spec.layout == "block" else 1
-    return Plan(
+    return Stream(
         files=tuple(file.path for file in files),
         rows=rows,
         block_rows=block_rows,
@@ -191,26 +209,28 @@ def _make_plan(
     )
 
 
-def _check_plan(plan: Plan, worker: tuple[int, int], num_epochs: int | None, step: int) -> None:
+def _check_stream(
+    stream: Stream, worker: tuple[int, int], num_epochs: int | None, step: int
+) -> None:
     """Raise unless there is a batch to read."""
-    num_rows = plan.stop - plan.start
+    num_rows = stream.stop - stream.start
     if not num_rows:
         raise SettingsError(
-            f"worker = {worker} has no row to read: there are {sum(plan.rows):,} of them.",
+            f"worker = {worker} has no row to read: there are {sum(stream.rows):,} of them.",
             fix="use fewer workers.",
         )
-    if not plan.num_batches:
+    if not stream.num_batches:
         raise SettingsError(
-            f"batch_size = {plan.batch_size} with drop_remainder leaves no batch.",
+            f"batch_size = {stream.batch_size} with drop_remainder leaves no batch.",
             expected=f"at most {num_rows:,}, which is what there are of rows",
-            got=str(plan.batch_size),
+            got=str(stream.batch_size),
             fix="give a smaller batch_size, or drop_remainder=False.",
         )
-    if num_epochs is not None and step >= num_epochs * plan.num_batches:
+    if num_epochs is not None and step >= num_epochs * stream.num_batches:
         raise SettingsError(
             f"start_step = {step} is beyond the last epoch.",
-            expected=f"less than {num_epochs * plan.num_batches}: {num_epochs} epochs of "
-            f"{plan.num_batches} batches",
+            expected=f"less than {num_epochs * stream.num_batches}: {num_epochs} epochs of "
+            f"{stream.num_batches} batches",
             got=str(step),
             fix="give more num_epochs, or None for no end.",
         )

@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from pipeline.arrow import strings, to_arrow
 from pipeline.errors import InputError
-from pipeline.load.tensors import MAX_ROW_BYTES, list_derived, tensor_columns, tensor_type
+from pipeline.load.tensors import list_derived, tensor_columns, tensor_type
 
 # A file can claim any length; no more than this is asked for before some of it has come.
 PIECE_BYTES = 1 << 20
-# The rows of a Fortran-ordered array are strewn over all of it, which has to be held at once.
-MAX_FORTRAN_BYTES = 256 << 20
+# Deflate cannot shrink further (zlib's own technical note), so a header that claims more lies.
+MAX_DEFLATE_RATIO = 1032
 NUMBERS = "biuf"
 TIME_UNITS = ("s", "ms", "us", "ns")
 
@@ -115,35 +115,32 @@ class Array:
 
     def types(self) -> dict[str, str]:
         """Return column to Arrow type, a tensor's derived columns after it."""
-        found: dict[str, str] = {}
+        return dict(self.list_columns())
+
+    def list_columns(self) -> list[tuple[str, str]]:
+        """Return the same in pairs: a field may be called as another's derived column is."""
+        found: list[tuple[str, str]] = []
         for name, (dtype, shape) in self.fields().items():
             if shape:
-                found |= {name: tensor_type(dtype), **list_derived(name, shape)}
+                found += [(name, tensor_type(dtype)), *list_derived(name, shape).items()]
             else:
-                found[name] = str(_to_column(np.zeros(0, dtype)).type)
+                found.append((name, str(_to_column(np.zeros(0, dtype)).type)))
         return found
 
     def check(self) -> None:
         """Refuse what cannot be rows of a table.
 
         Raises:
-            InputError: It has no axis, no values in a row, too many, or of a dtype that is no
+            InputError: It has no axis, no field, no values in a row, or such of a dtype that is no
                 plain value's.
         """
         if not self.shape:
             raise refuse(self.what, "is a single value, and no array of rows")
-        if self.is_scattered and self.num_bytes > MAX_FORTRAN_BYTES:
-            raise InputError(
-                f"{self.what} is Fortran-ordered, and too large to be turned: "
-                f"{self.num_bytes:,} bytes.",
-                fix="save it in C order: numpy.ascontiguousarray(array).",
-                file=self.what,
-            )
+        if not self.fields():
+            raise refuse(self.what, "has no field")
         for name, (dtype, shape) in self.fields().items():
             if 0 in shape or not dtype.itemsize:
                 raise refuse(self.what, f"has no value in a row of {name!r}")
-            if math.prod(shape) * dtype.itemsize > MAX_ROW_BYTES:
-                raise refuse(self.what, f"has rows of more than {MAX_ROW_BYTES >> 20} MiB")
             if not _is_plain(dtype, is_tensor=bool(shape)):
                 wanted = "booleans, integers or floats" + ("" if shape else ", times or text")
                 raise InputError(

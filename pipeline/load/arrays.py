@@ -13,19 +13,19 @@ import pyarrow as pa
 from pipeline.batch import Batch
 from pipeline.errors import InputError
 from pipeline.load import npz
-from pipeline.load.array import Array, read_exactly, read_some, refuse
+from pipeline.load.array import MAX_DEFLATE_RATIO, Array, read_exactly, read_some, refuse
 from pipeline.load.idx import read_idx_header
 from pipeline.load.npy import read_npy_header
 from pipeline.load.opening import Location, open_raw
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
-from pipeline.load.tensors import TENSOR
+from pipeline.load.tensors import MAX_ROW_BYTES, TENSOR
 from pipeline.load.typed_batch import make_batch
 
 # Small beside what a worker holds anyway, and large enough that a batch costs little.
 BATCH_BYTES = 4 << 20
-# Deflate cannot shrink further (zlib's own technical note), so a header that claims more lies.
-MAX_DEFLATE_RATIO = 1032
+# The rows of a Fortran-ordered array are strewn over all of it, which has to be held at once.
+MAX_FORTRAN_BYTES = 256 << 20
 # An .npy file names its array nowhere; its own name would give each of many files other columns.
 NPY_COLUMN = "array"
 
@@ -92,6 +92,8 @@ def _check(source: Source, opened: Sequence[Opened]) -> None:
     """Refuse arrays that together are no table."""
     for part in opened:
         part.array.check()
+    _check_memory(source, opened)
+    for part in opened:
         if source.format != "npz":  # whose own index says how long each array is
             _check_length(part)
     lengths = {part.array.name: part.array.shape[0] for part in opened}
@@ -103,7 +105,7 @@ def _check(source: Source, opened: Sequence[Opened]) -> None:
             fix="save only arrays of which every row belongs together.",
             file=source.name,
         )
-    columns = [name for part in opened for name in part.array.types()]
+    columns = [name for part in opened for name, _ in part.array.list_columns()]
     if len({*columns}) < len(columns):
         twice = sorted({name for name in columns if columns.count(name) > 1})
         raise InputError(
@@ -111,6 +113,19 @@ def _check(source: Source, opened: Sequence[Opened]) -> None:
             fix="rename that array.",
             file=source.name,
             columns=twice,
+        )
+
+
+def _check_memory(source: Source, opened: Sequence[Opened]) -> None:
+    """Refuse what is too large to be held at once: a row, or arrays that have to be turned."""
+    if _row_bytes(opened) > MAX_ROW_BYTES:
+        raise refuse(source.name, f"has rows of more than {MAX_ROW_BYTES >> 20} MiB")
+    num_bytes = sum(part.array.num_bytes for part in opened if part.array.is_scattered)
+    if num_bytes > MAX_FORTRAN_BYTES:
+        raise InputError(
+            f"{source.name} is Fortran-ordered, and too large to be turned: {num_bytes:,} bytes.",
+            fix="save it in C order: numpy.ascontiguousarray(array).",
+            file=source.name,
         )
 
 

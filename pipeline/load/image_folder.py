@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import xxhash
 
 from pipeline.errors import InputError
-from pipeline.load.opening import Location
+from pipeline.load.opening import Location, check_regular, escape_path
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
@@ -25,8 +25,8 @@ def is_image(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
-def find_images(folder: str) -> list[str]:
-    """Return the paths of all image files in and below a folder; hidden ones are left out.
+def find_files(folder: str) -> list[str]:
+    """Return the paths of all files in and below a folder, less those that are hidden.
 
     A folder that links lead to several times is entered once, by the first name in order: a link
     may lead back up, and a picture belongs to one class.
@@ -41,7 +41,7 @@ def find_images(folder: str) -> list[str]:
         seen.add(real)
         # In order, and not as the file system happens to list them.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        names = (name for name in files if is_image(name) and not name.startswith("."))
+        names = (name for name in files if not name.startswith("."))
         found += (os.path.join(path, name) for name in names)
     return found
 
@@ -60,36 +60,38 @@ def common_folder(pattern: str, folder: Path) -> str:
     return os.path.normpath(folder.joinpath(*parts[:plain]))
 
 
-def group_images(found: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Give each image to one folder: the outermost, where patterns overlap.
+def group_files(found: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Give each file to one folder: the outermost, where patterns overlap.
 
     Args:
-        found: (folder, image), both absolute.
+        found: (folder, file), both absolute.
 
     Returns:
-        Folder to the images' paths below it, in order.
+        Folder to the files' paths below it, in order.
     """
     owners: dict[str, str] = {}
-    for folder, image in found:
-        owners[image] = min(folder, owners.get(image, folder), key=len)
+    for folder, file in found:
+        owners[file] = min(folder, owners.get(file, folder), key=len)
     grouped: dict[str, list[str]] = {}
-    for image, folder in owners.items():
-        grouped.setdefault(folder, []).append(Path(os.path.relpath(image, folder)).as_posix())
-    return {folder: tuple(sorted(images)) for folder, images in grouped.items()}
+    for file, folder in owners.items():
+        grouped.setdefault(folder, []).append(Path(os.path.relpath(file, folder)).as_posix())
+    return {folder: tuple(sorted(files)) for folder, files in grouped.items()}
 
 
 def look_at(location: Location, files: Sequence[str]) -> tuple[int, float]:
-    """Return the bytes of the files, and when the last was modified.
+    """Return the bytes of the files, and when the last was modified; a broken link has neither.
 
     Raises:
         InputError: One is there no more.
     """
     size, modified = 0, 0.0
     for file in files:
+        path = os.path.join(location.url, file)
         try:
-            status = os.stat(os.path.join(location.url, file))
+            status = os.stat(path)
         except OSError as error:
-            raise _unreadable(location, file, error) from error
+            refuse_missing(location, file, error)
+            continue
         size += status.st_size
         modified = max(modified, status.st_mtime)
     return size, modified
@@ -105,13 +107,13 @@ def hash_images(location: Location, files: Sequence[str]) -> str:
         path = os.path.join(location.url, file)
         digest.update(os.fsencode(file) + b"\0")
         try:
+            check_regular(path)
             with open(path, "rb") as opened:
                 digest.update(f"{os.fstat(opened.fileno()).st_size}:".encode())
                 while block := opened.read(1 << 20):
                     digest.update(block)
-        except FileNotFoundError as error:
-            raise _unreadable(location, file, error) from error
-        except OSError:
+        except OSError as error:
+            refuse_missing(location, file, error)
             digest.update(b"unreadable")
     return digest.hexdigest()
 
@@ -135,9 +137,16 @@ def cut_files(
         yield first, len(files)
 
 
-def _unreadable(location: Location, file: str, error: OSError) -> InputError:
-    return InputError(
-        f"{location.name}: {file} cannot be read: {error.strerror or error}.",
+def refuse_missing(location: Location, file: str, error: OSError) -> None:
+    """Refuse a file that cannot be read since it is gone; any other costs its row alone.
+
+    Raises:
+        InputError: Nothing is there, not even a link that leads nowhere.
+    """
+    if os.path.lexists(os.path.join(location.url, file)):
+        return
+    raise InputError(
+        f"{location.name}: {escape_path(file)} cannot be read: {error.strerror or error}.",
         fix="mend the path or its permissions; let nothing write to the raw files meanwhile.",
         file=location.name,
-    )
+    ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 import warnings
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from pipeline.arrow import strings, to_arrow
 from pipeline.batch import Batch, Malformed
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import UsageError
 from pipeline.job import ImageSettings
 from pipeline.load.arrays import BATCH_BYTES
-from pipeline.load.image_folder import hash_images
+from pipeline.load.image_folder import hash_images, refuse_missing
+from pipeline.load.opening import check_regular, escape_path
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
 from pipeline.load.tensors import MAX_ROW_BYTES, list_derived, mixed_columns, tensor_type
@@ -29,8 +32,8 @@ Pixels = npt.NDArray[np.uint8]
 
 # By content, whatever the name says; others of Pillow's run programs, or are documents.
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-# So many headers, evenly spaced, tell how large images are on average.
-SAMPLE_FILES = 64
+# So many headers tell how large images are on average.
+SAMPLE_FILES = 256
 MAX_PIXELS = MAX_ROW_BYTES // 3
 GREY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
@@ -83,19 +86,23 @@ def _guess_bytes(source: Source) -> int:
     channels = source.images.channels or 3
     if source.images.size is not None:
         return math.prod(source.images.size) * channels * len(source.files)
-    sample = source.files[:: -(-len(source.files) // SAMPLE_FILES)]
+    # By a hash and not by place: every other file may be the thumbnail of the one before.
+    sample = heapq.nsmallest(SAMPLE_FILES, source.files, key=_hash_name)
     num_pixels = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in sample:
-            # What is wrong with it is told when it is decoded.
-            with (
-                suppress(Exception),
-                Image.open(os.path.join(source.location.url, file), "r", PILLOW_FORMATS) as image,
-            ):
-                num_pixels.append(min(image.width * image.height, MAX_PIXELS))
+            path = os.path.join(source.location.url, file)
+            with suppress(Exception):  # what is wrong with it is told when it is decoded
+                check_regular(path)
+                with Image.open(path, "r", PILLOW_FORMATS) as image:
+                    num_pixels.append(min(image.width * image.height, MAX_PIXELS))
     mean = sum(num_pixels) / max(1, len(num_pixels))
     return int(mean * channels * len(source.files))
+
+
+def _hash_name(file: str) -> int:
+    return xxhash.xxh3_64_intdigest(os.fsencode(file))
 
 
 def read_batches(
@@ -154,7 +161,7 @@ def _make_batch(
     arrays: dict[str, pa.Array] = {
         "image": derived.pop("image"),
         "label": strings([name_class(source, files[place]) for place in pixels]),
-        "path": strings([_as_text(files[place]) for place in pixels]),
+        "path": strings([escape_path(files[place]) for place in pixels]),
         **derived,
         "image_decodes": to_arrow(np.ones(len(pixels), bool)),
     }
@@ -163,7 +170,7 @@ def _make_batch(
             row_id=source.first_id + first + place,
             row=first + place + 1,
             data=os.fsencode(files[place]),
-            detail=f"{_as_text(files[place])}: {fault}",
+            detail=f"{escape_path(files[place])}: {fault}",
         )
         for place, fault in faults.items()
     )
@@ -174,27 +181,19 @@ def _make_batch(
 def name_class(source: Source, file: str) -> str:
     """Return the name of the folder that holds an image."""
     folder = os.path.dirname(os.path.join(source.location.url, file))
-    return _as_text(os.path.basename(folder))
-
-
-def _as_text(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return escape_path(os.path.basename(folder))
 
 
 def _read_file(source: Source, file: str) -> Pixels:
     path = os.path.join(source.location.url, file)
     try:
+        check_regular(path)
         if os.path.getsize(path) == 0:
             raise BadImage("an empty file")
         with open(path, "rb") as opened:
             return decode(opened, source.images)
-    except FileNotFoundError:
-        raise InputError(
-            f"{source.name}: {_as_text(file)} is there no more.",
-            fix="let nothing write to the raw files while a job runs; then run it again.",
-            file=source.name,
-        ) from None
     except OSError as error:
+        refuse_missing(source.location, file, error)
         raise BadImage(f"cannot be read: {error.strerror or error}") from None
 
 

@@ -19,6 +19,9 @@ from pipeline.load.array import Array, read_exactly, refuse
 MAGIC = b"\x93NUMPY"
 # NumPy writes tens of bytes, or as many as there are field names.
 MAX_HEADER_BYTES = 1 << 20
+# NumPy's own limits (NPY_MAXDIMS, and npy_intp of 64 bits).
+MAX_AXES = 64
+MAX_LENGTH = (1 << 63) - 1
 
 
 def read_npy_header(file: IO[bytes], name: str, what: str) -> Array:
@@ -48,7 +51,8 @@ def read_npy_header(file: IO[bytes], name: str, what: str) -> Array:
         header = ast.literal_eval(text)
         dtype, shape = _parse(header)
         fortran = header["fortran_order"] is True
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError):
+    # The two parsers raise nearly anything on text made to break them.
+    except Exception:
         raise refuse(what, "has a header that is not NumPy's") from None
     if dtype.hasobject:
         raise InputError(
@@ -61,6 +65,14 @@ def read_npy_header(file: IO[bytes], name: str, what: str) -> Array:
 
 def _parse(header: dict[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     shape = header["shape"]
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+    if not isinstance(shape, tuple) or not all(
+        type(n) is int and 0 <= n <= MAX_LENGTH for n in shape
+    ):
         raise ValueError("no shape")
-    return np.lib.format.descr_to_dtype(header["descr"]), shape
+    dtype = np.lib.format.descr_to_dtype(header["descr"])
+    for name in dtype.names or ():
+        name.encode()  # a lone surrogate is nothing that a column can be called
+    deepest = max([len(dtype[name].shape) for name in dtype.names or ()], default=len(dtype.shape))
+    if len(shape) + deepest > MAX_AXES:
+        raise ValueError("too many axes")
+    return dtype, shape

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from pipeline.errors import InputError, list_some
-from pipeline.load.array import PIECE_BYTES, Array, refuse
+from pipeline.load.array import MAX_DEFLATE_RATIO, PIECE_BYTES, Array, refuse
 from pipeline.load.npy import read_npy_header
 
 SUFFIX = ".npy"
@@ -67,6 +67,7 @@ def read_headers(archive: zipfile.ZipFile, what: str) -> list[Array]:
     """
     arrays = []
     for name, member in list_members(archive, what).items():
+        _check_size(archive, member, what)
         with archive.open(member) as file:
             array = read_npy_header(file, name, f"{what}: {name}")
         if array.start + array.num_bytes != member.file_size:
@@ -79,6 +80,16 @@ def read_headers(archive: zipfile.ZipFile, what: str) -> list[Array]:
             )
         arrays.append(array)
     return arrays
+
+
+def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> None:
+    """Refuse an index that claims more than can have been packed."""
+    packed = min(member.compress_size, archive.start_dir)
+    ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_DEFLATE_RATIO}
+    if member.compress_type not in ratios:
+        raise refuse(what, "is packed in another way than numpy.savez_compressed packs")
+    if member.file_size > packed * ratios[member.compress_type]:
+        raise refuse(what, "is a broken archive: its index claims more than it holds")
 
 
 def is_stored(archive: zipfile.ZipFile) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,7 +213,23 @@ def _open(url: str) -> IO[bytes]:
 
         opened: IO[bytes] = fsspec.open(url, "rb").open()
         return opened
+    check_regular(url)
     return Path(url).open("rb", buffering=0)
+
+
+def check_regular(path: str) -> None:
+    """Look at a local file before it is opened; a link is followed.
+
+    Raises:
+        OSError: It is not there, or it is a pipe or a device, which might have no end.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a regular file")
+
+
+def escape_path(path: str) -> str:
+    """Return a path as text; bytes of it that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def hash_content(location: Location) -> str:

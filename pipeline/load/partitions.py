@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.batch import SOURCE_SHIFT
 from pipeline.load import arrays, image_folder
 from pipeline.load.blocks import read_blocks
 from pipeline.load.parquet import group_rows
 from pipeline.load.records import Offsets
 from pipeline.load.source import Source
 
-# Record numbers are the lower forty bits of a row id.
-MAX_RECORDS = 1 << 40
+MAX_RECORDS = 1 << SOURCE_SHIFT
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.batch import PLACE_COLUMNS, QUARANTINE_COLUMNS
+from pipeline.batch import PLACE_COLUMNS, QUARANTINE_COLUMNS, SOURCE_SHIFT
 from pipeline.job import CsvSettings, ImageSettings
 from pipeline.load.columns import Table, advise_on_header
 from pipeline.load.opening import Location
@@ -40,6 +40,7 @@ class Source:
         shapes: Column to shape of one row, of the tensors whose shape the file settles.
         plain_bytes: About how many bytes its values are once unpacked or decoded, of arrays and
             images; 0 of text and Parquet.
+        left_out: How many files of the folder are no images, hidden ones not counted.
         fault: Why it cannot be read, where such files are set aside; else empty.
     """
 
@@ -63,6 +64,7 @@ class Source:
     tensors: tuple[tuple[str, str], ...] = ()
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     plain_bytes: int = 0
+    left_out: int = 0
 
     @property
     def is_mended_quarantine(self) -> bool:
@@ -81,12 +83,12 @@ class Source:
         """Return the columns that no schema has to name: tensors, and what is derived of them."""
         if self.format == "images":
             return frozenset(self.columns) - {"label"}
-        shapes = dict(self.shapes)
-        return frozenset(
-            column
-            for name, _ in self.tensors
-            for column in (name, *list_derived(name, shapes[name]))
-        )
+        return frozenset[str]().union(*map(self.list_tensor_columns, dict(self.tensors)))
+
+    def list_tensor_columns(self, tensor: str) -> frozenset[str]:
+        """Return a tensor's column, and those that are derived of it."""
+        shape = dict(self.shapes).get(tensor, (1, 1, 1))  # images of any size have three axes
+        return frozenset({tensor, *list_derived(tensor, shape)})
 
     @property
     def table(self) -> Table:
@@ -108,4 +110,4 @@ class Source:
     @property
     def first_id(self) -> int:
         """Return the row id of record 0."""
-        return self.index << 40
+        return self.index << SOURCE_SHIFT

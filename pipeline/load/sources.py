@@ -17,7 +17,13 @@ from pipeline.load.faults import keep_fault
 from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
 from pipeline.load.images import add_images, require_pillow
 from pipeline.load.json_lines import read_keys
-from pipeline.load.opening import Location, find_encoding, hash_content
+from pipeline.load.opening import (
+    Location,
+    check_regular,
+    escape_path,
+    find_encoding,
+    hash_content,
+)
 from pipeline.load.parquet import read_types
 from pipeline.load.source import Format, Source
 
@@ -53,12 +59,13 @@ def list_sources(
 
     Raises:
         SettingsError: No table can be written as `csv_settings` says.
-        InputError: Nothing matches, a format is unknown, or a file is empty or unreadable.
+        InputError: Nothing matches, a name is not UTF-8, a format is unknown, or a file is empty
+            or unreadable.
         UsageError: There are image files, and Pillow is not installed.
     """
     check_settings(csv_settings)
     folder = Path(folder).resolve()
-    matched = _expand_all(patterns, folder)
+    matched, left_out = _expand_all(patterns, folder)
     if any(matched.values()):
         require_pillow()
     found = {_name(url, folder): url for url in matched}
@@ -68,7 +75,10 @@ def list_sources(
     for index, name in enumerate(sorted(found)):
         source = Source(index, Location(name, found[name]), 0, "unknown", (), csv_settings)
         source = replace(
-            source, images=image_settings or ImageSettings(), files=matched[found[name]]
+            source,
+            images=image_settings or ImageSettings(),
+            files=matched[found[name]],
+            left_out=left_out.get(found[name], 0),
         )
         with keep_fault(on_bad_file) as faults:  # of a bad file, as much as can be told
             source = _add_status(source)
@@ -76,31 +86,46 @@ def list_sources(
             source = _add_columns(source)
         sources.append(replace(source, fault="".join(faults)))
     conflicts = _conflicting(sources)
-    _check_tensors(sources, conflicts)
     return tuple(replace(s, as_text=conflicts & set(s.columns)) for s in sources)
 
 
 def _name(url: str, folder: Path) -> str:
-    return url if "://" in url else Path(os.path.relpath(url, folder)).as_posix()
+    if "://" in url:
+        return url
+    name = Path(os.path.relpath(url, folder)).as_posix()
+    escaped = escape_path(name)
+    if escaped != name:
+        raise InputError(
+            f"{escaped}: its name is not UTF-8.", fix="give it another name.", file=escaped
+        )
+    return name
 
 
-def _expand_all(patterns: Sequence[str], folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return the paths and URLs of the sources; those of image folders to their images."""
+def _expand_all(
+    patterns: Sequence[str], folder: Path
+) -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
+    """Return the paths and URLs of the sources, those of image folders to their images.
+
+    The second is how many files of each image folder are no images.
+    """
     found: dict[str, tuple[str, ...]] = {}
     images: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
     for pattern in patterns:
-        paths, of_pattern = _expand(pattern, folder)
+        paths, inside = _expand(pattern, folder)
         found |= dict.fromkeys(paths, ())
-        images += of_pattern
+        for top, path in inside:
+            (images if image_folder.is_image(path) else others).append((top, path))
     companions = {name for path in found if idx.is_idx(path) for name in idx.name_companions(path)}
     plain = {path: files for path, files in found.items() if path not in companions}
-    return plain | image_folder.group_images(images)
+    left_out = {top: len(files) for top, files in image_folder.group_files(others).items()}
+    return plain | image_folder.group_files(images), left_out
 
 
 def _expand(pattern: str, folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return paths or URLs of files, and images each with the folder above all of them."""
+    """Return paths or URLs of files, and what is in folders of images, each with its top folder."""
     found: list[str] = []
-    images: list[tuple[str, str]] = []
+    inside: list[tuple[str, str]] = []
     if "://" in pattern:
         found += _expand_url(pattern)
     else:
@@ -110,14 +135,14 @@ def _expand(pattern: str, folder: Path) -> tuple[list[str], list[tuple[str, str]
         for path in (os.path.normpath(folder / match) for match in matches):
             if not os.path.isdir(path):
                 top = os.path.dirname(path) if exact else above
-                images += [(top, path)] if image_folder.is_image(path) else []
+                inside += [(top, path)] if image_folder.is_image(path) else []
                 found += [] if image_folder.is_image(path) else [path]
             elif exact or pattern.endswith("/"):
-                inside = image_folder.find_images(path)
-                images += [(path if exact else above, image) for image in inside]
-                found += [path] if exact and not inside else []
-    if found or images:
-        return found, images
+                files = image_folder.find_files(path)
+                inside += [(path if exact else above, file) for file in files]
+                found += [path] if exact and not any(map(image_folder.is_image, files)) else []
+    if found or any(image_folder.is_image(path) for _, path in inside):
+        return found, inside
     raise InputError(
         f"data.raw: nothing matches {pattern!r} in {folder}.",
         fix="correct the pattern; it is relative to that folder.",
@@ -165,10 +190,11 @@ def _add_status(source: Source) -> Source:
             size, modified = status.st_size, status.st_mtime
             if os.path.isdir(url):
                 raise InputError(
-                    f"{name} is a folder.",
+                    f"{name} is a folder that holds no image file.",
                     fix=f"name the files in it, such as {name}/*.csv, or put images into it.",
                     file=name,
                 )
+            check_regular(url)
     except OSError as error:
         raise InputError(
             f"{name} cannot be read: {error.strerror or error}.",
@@ -189,6 +215,12 @@ def _add_format(source: Source) -> Source:
     suffixes = PurePosixPath(path.lower()).suffixes
     packed = suffixes[-1:] == [".gz"]
     suffix = suffixes[-2 if packed else -1] if len(suffixes) > packed else ""
+    if image_folder.is_image(path):
+        raise InputError(
+            f"{name}: images are read from local disks only.",
+            fix="copy them, and name the copy's folder in data.raw.",
+            file=name,
+        )
     format_ = FORMATS.get(suffix)
     if format_ is None or (packed and format_ not in ("csv", "jsonl")):
         known = ", ".join(FORMATS)
@@ -257,22 +289,27 @@ def _conflicting(sources: Sequence[Source]) -> frozenset[str]:
     return frozenset(column for column, found in kinds.items() if len(found) > 1)
 
 
-def _check_tensors(sources: Sequence[Source], conflicts: frozenset[str]) -> None:
-    """Refuse a column that is a tensor of two dtypes, or a tensor in one file alone."""
-    for source in sources:
-        for column, dtype in source.tensors:
-            if column in conflicts:
-                others = [s for s in sources if column in s.columns and s is not source]
-                got = next(
-                    f"{dict(s.tensors).get(column)} in {s.name}"
-                    for s in others
-                    if dict(s.tensors).get(column) != dtype
-                )
-                raise InputError(
-                    f"{source.name}: {column!r} is a tensor of {dtype}, and not in every file.",
-                    expected=f"{dtype} in all",
-                    got=got,
-                    fix="write it with one dtype, or rename it.",
-                    file=source.name,
-                    column=column,
-                )
+def check_tensors(sources: Sequence[Source]) -> None:
+    """Refuse files whose tensors are not those of the others; one with a `fault` is left out.
+
+    Raises:
+        InputError: A file lacks a tensor, or has it in another dtype.
+    """
+    sound = [source for source in sources if not source.fault]
+    for source in sound[1:]:
+        if dict(source.tensors) != dict(sound[0].tensors):
+            plain = {source.format, sound[0].format} == {"npy"}
+            raise InputError(
+                f"{source.name} holds other arrays than {sound[0].name}.",
+                expected=_describe_tensors(sound[0]),
+                got=_describe_tensors(source),
+                fix="give one kind of file in data.raw, or make their arrays alike"
+                + (
+                    "; columns of one table belong into one file, by numpy.savez." if plain else "."
+                ),
+                file=source.name,
+            )
+
+
+def _describe_tensors(source: Source) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in source.tensors) or "no array"

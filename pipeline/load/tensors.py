@@ -69,7 +69,7 @@ def tensor_columns(name: str, tensors: Values) -> dict[str, pa.Array]:
     derived += [to_arrow(np.full(len(flat), size, np.int64)) for size in sizes]
     low, high, mean, std, nonfinite = measure(flat)
     derived += map(to_arrow, (low, high, mean, std, nonfinite))
-    kind = f"{describe_shape(plain.dtype, shape)}:".encode()
+    kind = f"{'x'.join(map(str, shape))} {plain.dtype.name}:".encode()
     derived.append(strings([_digest(kind, row) for row in flat]))
     return {name: _wrap_rows(flat), **dict(zip(list_derived(name, shape), derived, strict=True))}
 
@@ -98,16 +98,6 @@ def mixed_columns(name: str, tensors: Sequence[Values], num_axes: int) -> dict[s
         column: pa.concat_arrays([part[column] for part in parts]).take(positions_array(back))
         for column in parts[0]
     }
-
-
-def describe_shape(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
-    """Say in a few characters what a tensor is.
-
-    Example:
-        >>> describe_shape(np.dtype("uint8"), (28, 28, 1))
-        '28x28x1 uint8'
-    """
-    return f"{'x'.join(map(str, shape))} {dtype.name}"
 
 
 def describe_tensors(columns: Mapping[str, pa.Array], name: str, dtype: str) -> pa.Array:

@@ -1,7 +1,7 @@
 """Learn fills on the train split; impute, clip or drop."""
 
 from pipeline.repair.apply import TOO_MANY_REPAIRS, Decision, Repaired, apply_plan, decide
-from pipeline.repair.bounds import legal_bounds, list_range_rules
+from pipeline.repair.bounds import clip_bounds, legal_bounds, list_range_rules
 from pipeline.repair.plan import (
     ColumnPlan,
     LabelPlan,
@@ -24,6 +24,7 @@ __all__ = [
     "Summary",
     "TensorPlan",
     "apply_plan",
+    "clip_bounds",
     "decide",
     "legal_bounds",
     "list_range_rules",

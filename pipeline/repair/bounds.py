@@ -1,4 +1,4 @@
-"""What a column's range checks let pass: the bounds that `clip` moves cells to."""
+"""What a column's range checks let pass, and the bounds that `clip` moves cells to."""
 
 from __future__ import annotations
 
@@ -24,15 +24,29 @@ def list_range_rules(column: ColumnSchema) -> frozenset[str]:
     return frozenset({"inf", "overflow"} | ranges - others)
 
 
-def legal_bounds(column: ColumnSchema, training_dtype: str) -> tuple[Bound, Bound]:
-    """Return the smallest and largest value that the column's range checks let pass.
+def legal_bounds(column: ColumnSchema) -> tuple[Bound, Bound]:
+    """Return the smallest and largest value of its dtype that the column's range checks let pass.
 
-    An open bound becomes the next legal value of the column's dtype, or of the training dtype
-    where that is the coarser one and holds a value between the bounds.
+    None on a side without a bound.
     """
-    lower, upper = _bounds_in(column, _coarser(column, training_dtype))
+    return _bounds_in(column, column.dtype)
+
+
+def clip_bounds(column: ColumnSchema, training_dtype: str) -> tuple[Bound, Bound]:
+    """Return the legal values that `clip` moves smaller and larger ones to.
+
+    They are the legal bounds in the training dtype, where that is coarser than the column's own
+    and holds a value between them. Beside 0 they are normal numbers: TensorFlow takes the
+    subnormal ones for 0.
+    """
+    dtype = _coarser(column, training_dtype)
+    lower, upper = _bounds_in(column, dtype)
+    if column.kind == "float":
+        tiny = float(np.finfo(dtype).tiny)
+        lower = tiny if lower is not None and 0 < lower < tiny else lower
+        upper = -tiny if upper is not None and -tiny < upper < 0 else upper
     if lower is not None and upper is not None and lower > upper:
-        return _bounds_in(column, column.dtype)
+        return legal_bounds(column)
     return lower, upper
 
 
@@ -74,10 +88,6 @@ def _inward_float(bound: Any, closed: bool, dtype: str, *, up: bool) -> float | 
         return float(bound)
     with np.errstate(over="ignore"):
         typed = np.float64(bound).astype(dtype)
-    if typed == 0:
-        # Beside 0 stand the subnormals, which TensorFlow takes for 0.
-        tiny = float(np.finfo(dtype).tiny)
-        return tiny if up else -tiny
     return float(np.nextafter(typed, typed.dtype.type(np.inf if up else -np.inf)))
 
 

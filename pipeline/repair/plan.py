@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.batch import VALUE_DTYPES, Column, Kind
 from pipeline.errors import RepairError, SettingsError
 from pipeline.job import Constant, RepairSettings
-from pipeline.repair.bounds import legal_bounds
+from pipeline.repair.bounds import clip_bounds
 from pipeline.repair.statistics import Summary, summarize
 from pipeline.schema import ColumnSchema
 
@@ -172,7 +172,7 @@ def plan_column(
     lower, upper = None, None
     if policy == "clip":
         # What is shifted before the cast keeps its own dtype's resolution.
-        lower, upper = legal_bounds(column, column.dtype if shift else training_dtype)
+        lower, upper = clip_bounds(column, column.dtype if shift else training_dtype)
     plan = {
         "kind": column.kind,
         "policy": policy,

@@ -24,7 +24,6 @@ from pipeline.repair import Plan
 from pipeline.run.accounts import count_rows_by_source, keep_ledger, list_account_files
 from pipeline.run.bad_files import set_files_aside
 from pipeline.run.check import CheckResult, check_job
-from pipeline.run.describe import describe_spec
 from pipeline.run.finish import Finished, FinishTask, finish_shards
 from pipeline.run.fit import fit_plan, list_near_unique
 from pipeline.run.keys import refuse_blank_keys
@@ -65,6 +64,7 @@ class RunResult:
         examples: The first places of every broken rule.
         near_unique: String features that look like identifiers.
         training: What the model came to; None where the run stopped at the shards.
+        left_out: How many files in folders of images are no images.
     """
 
     out: Path
@@ -73,6 +73,7 @@ class RunResult:
     examples: dict[Rule, list[Example]]
     near_unique: tuple[str, ...]
     training: TrainResult | None = None
+    left_out: int = 0
 
 
 def run_job(
@@ -122,15 +123,17 @@ def run_job(
         try:
             counts = stages.require_rows(scans, settled)
             plan = fit_plan(setup, scans)
-            finished = stages.finish(scans, settled, plan, counts)
-            manifest, ledger = stages.publish(scans, settled, plan, finished)
+            spec = build_spec(plan, setup.schema, setup.job, setup.indicators)
+            finished = stages.finish(scans, settled, plan, spec, counts)
+            manifest, ledger = stages.publish(scans, settled, plan, spec, finished)
         except (NoRowsLeft, RepairError):
             stages.leave_accounts(scans, settled, finished)
             raise
     near_unique = tuple(list_near_unique(plan, scans, setup))
     training = _train(target, on_progress) if until == "model" else None
     examples = merge_examples(scans) | settled.examples
-    return RunResult(target, manifest, ledger, examples, near_unique, training)
+    left_out = sum(source.left_out for source in sources)
+    return RunResult(target, manifest, ledger, examples, near_unique, training, left_out)
 
 
 def _require_training(job: Job) -> None:
@@ -190,9 +193,9 @@ class _Stages:
         scans: Sequence[Scanned],
         settled: Settled,
         plan: Plan,
+        spec: Spec,
         counts: npt.NDArray[np.int64],
     ) -> list[Finished]:
-        spec = self._make_spec(plan)
         groups = plan_shards(counts, cap_shard_rows(self.job.shards.rows, spec.features))
         task = partial(
             FinishTask,
@@ -206,12 +209,6 @@ class _Stages:
         )
         tasks = [task(index=index, group=group) for index, group in enumerate(groups)]
         return self._map("finish", finish_shards, tasks)
-
-    def _make_spec(self, plan: Plan) -> Spec:
-        data, dtype = self.job.data, self.job.train.dtype
-        return build_spec(
-            plan, data.label, data.weight, self.setup.indicators, dtype, self.job.shards
-        )
 
     def _set_aside(
         self, scans: Sequence[Scanned], settled: Settled, finished: Sequence[Finished]
@@ -237,6 +234,7 @@ class _Stages:
         scans: Sequence[Scanned],
         settled: Settled,
         plan: Plan,
+        spec: Spec,
         finished: Sequence[Finished],
     ) -> tuple[Manifest, Ledger]:
         aside = self._set_aside(scans, settled, finished)
@@ -256,7 +254,7 @@ class _Stages:
             self.sources,
             count_rows_by_source(self.sources, self.partitions, scans),
             plan,
-            describe_spec(self._make_spec(plan), plan, self.setup.schema),
+            spec,
             ledger,
             [(SPLITS[f.split], shard) for f in finished for shard in f.shards],
             list_account_files(finished, aside),

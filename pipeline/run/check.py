@@ -72,6 +72,7 @@ class CheckResult:
         uncovered: The columns in which listed values never occur.
         details: What the rules ask for, as far as their names do not say it.
         refusal: Why there is no verdict by rules, such as that no row was read; else empty.
+        left_out: How many files in folders of images are no images.
     """
 
     name: str
@@ -91,6 +92,7 @@ class CheckResult:
     uncovered: tuple[Uncovered, ...] = ()
     details: dict[Rule, str] = field(default_factory=dict)
     refusal: str = ""
+    left_out: int = 0
 
     @property
     def passed(self) -> bool:
@@ -170,6 +172,7 @@ def check_job(
         asked_rows=sum(scan.asked_rows for scan in scans),
         uncovered=uncovered,
         details=describe_rules(setup.schema) | _describe_uncovered(uncovered),
+        left_out=sum(source.left_out for source in sources),
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.run.changes import Changes, list_changes
 from pipeline.run.rows import Rows, read_rows
 from pipeline.run.setup import Setup
 from pipeline.run.spilling import reasons_batch
-from pipeline.run.tensors import cast_tensor, pick_rows
+from pipeline.run.tensors import cast_tensor, pick_rows, spell_shape
 from pipeline.schema import ColumnSchema
 from pipeline.spill import name_spill, write_bins
 from pipeline.split import ShardGroup
@@ -89,7 +89,8 @@ def finish_shards(task: FinishTask) -> Finished:
     result = Finished(SPLITS.index(group.split))
     first = result.split * setup.num_buckets
     bins = range(first + group.first_bucket, first + group.last_bucket + 1)
-    rows, result.read = read_rows(task.spills, bins, setup.job.split.seed, task.settled)
+    shapes = {f.name: spell_shape(f.shape) for f in task.spec.features if f.kind == "tensor"}
+    rows, result.read = read_rows(task.spills, bins, setup.job.split.seed, task.settled, shapes)
     result.settled = result.read - (0 if rows is None else len(rows.row_ids))
     if rows is None:
         return result
@@ -162,8 +163,8 @@ def _judge(
     for feature in spec.features:
         if feature.kind == "tensor":
             dtype = setup.tensors[feature.name]
-            arrays[feature.name], found = cast_tensor(rows, feature, dtype, spec.training_dtype)
-            findings += found
+            arrays[feature.name], other_shape = cast_tensor(rows, feature, dtype)
+            findings.append(other_shape)
         elif feature.indicates is None:
             arrays[feature.name] = cast_feature(columns[feature.name], feature)
         else:
@@ -247,11 +248,12 @@ def _parquet_table(
             continue
         arrays[schema.name] = in_schema_type(columns[schema.name].take(piece), schema)
     spilled = rows.table.take(positions_array(piece))
+    present = set(spilled.column_names)
     for name in task.carried:
         if name in task.setup.tensors:
             arrays[name] = examples[name]
             continue
-        found = f"x:{name}" in spilled.column_names
+        found = f"x:{name}" in present
         arrays[name] = spilled.column(f"x:{name}") if found else pa.nulls(len(piece), pa.string())
     return pa.table(arrays)
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.arrow import is_valid, positions_array, to_arrow, to_numpy
+from pipeline.arrow import binaries, is_valid, positions_array, strings, to_arrow, to_numpy
 from pipeline.batch import MISSING, NAN, OK, Column, Positions
 from pipeline.schema import ColumnSchema
 from pipeline.spill import Holds, name_spill, read_bins
@@ -61,7 +62,11 @@ class Rows:
 
 
 def read_rows(
-    spills: Sequence[Path], bins: Sequence[int], seed: int, settled: Path | None
+    spills: Sequence[Path],
+    bins: Sequence[int],
+    seed: int,
+    settled: Path | None,
+    shapes: Mapping[str, str] | None = None,
 ) -> tuple[Rows | None, int]:
     """Return the rows of some bins in their final order, and how many there were in all.
 
@@ -70,9 +75,11 @@ def read_rows(
         bins: The bins of one split.
         seed: Of the order.
         settled: The file of the row ids that break a rule of the whole dataset, or None.
+        shapes: Tensor to the shape that a shard holds, such as "28x28x1". What has another is
+            emptied at once: it may be a thousand times as large.
     """
     tables = [
-        pa.Table.from_batches([batch])
+        _empty_others(pa.Table.from_batches([batch]), shapes or {})
         for stem in spills
         for batch in read_bins(name_spill(stem, "rows"), bins)
     ]
@@ -97,6 +104,22 @@ def read_rows(
     )
     lines = _numbers(table, "row")
     return Rows(row_ids, lines, table, broken, changed, unjudged, texts), num_read
+
+
+def _empty_others(table: pa.Table, shapes: Mapping[str, str]) -> pa.Table:
+    for name, shape in shapes.items():
+        told = table.column(spilled_name(table.column_names, f"{name}_shape"))
+        other = pc.not_equal(told, strings([shape])[0])
+        if to_numpy(other.combine_chunks()).any():
+            place = table.column_names.index(f"x:{name}")
+            cells = pc.if_else(other, binaries([b""])[0], table.column(place))
+            table = table.set_column(place, f"x:{name}", cells)
+    return table
+
+
+def spilled_name(names: Sequence[str], column: str) -> str:
+    """Return what a spilled column is called: by whether the schema names it."""
+    return f"c:{column}" if f"c:{column}" in names else f"x:{column}"
 
 
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:

@@ -20,7 +20,7 @@ from pipeline.repair import Summary, decide, merge, merge_tensors, summarize
 from pipeline.run.mended import leave_out
 from pipeline.run.setup import RESERVED, Setup
 from pipeline.run.spilling import ReadTexts, spill_cells, spill_rejected, spill_rows
-from pipeline.run.tensors import judge_tensors, summarize_batch, tells_of
+from pipeline.run.tensors import Measured, judge_tensors, measure_tensors, summarize_measured
 from pipeline.spill import Holds, name_spill
 from pipeline.split import Placement, place_rows
 from pipeline.validate import judge_columns, parse_columns
@@ -107,6 +107,7 @@ class Judged:
         changed: The cells that a parser or a default changed.
         unjudged: What is broken in the ignored columns that the checks on whole rows read.
         asked_rows: Of how many rows the checks on whole rows were asked.
+        tensors: What is known of the tensors, by feature.
     """
 
     batch: Batch
@@ -115,6 +116,7 @@ class Judged:
     changed: tuple[Finding, ...] = ()
     unjudged: tuple[Finding, ...] = ()
     asked_rows: int = 0
+    tensors: Mapping[str, Measured] = field(default_factory=dict)
 
     def list_positions(self) -> Positions:
         """Return the rows of which a cell is told of somewhere, ascending."""
@@ -198,7 +200,8 @@ def judge_batch(
         absent=absent,
     )
     asked = [f for f in (*parsed.findings, *findings) if f.column not in setup.unjudged]
-    asked += judge_tensors(batch, setup.tensors)
+    tensors = measure_tensors(batch, setup.tensors)
+    asked += judge_tensors(batch, tensors, setup.tensors, setup.job.train.dtype)
     group = setup.job.data.group
     if group is not None and group not in setup.schema.names:
         states = batch.columns[group].states
@@ -217,6 +220,7 @@ def judge_batch(
         ),
         tuple(f for f in row_cells if f.column in setup.unjudged and not f.warns),
         len(batch) - len(_list_rows([f for f in findings if f.column is not None and not f.warns])),
+        tensors,
     )
 
 
@@ -252,7 +256,7 @@ def _spill(result: Scanned, judged: Judged, texts: ReadTexts, setup: Setup, stem
     result.rejected += int(rejected.sum()) + len(batch.malformed)
     placement = place_rows(batch, setup.job.split, setup.job.data.group, buckets, setup.placeless)
     result.groups = np.union1d(result.groups, placement.groups)[:MAX_GROUPS]
-    _summarize(result, batch, judged.findings, placement, setup)
+    _summarize(result, judged, placement, setup)
     result.counts += spill_rows(stem, batch, placement, np.flatnonzero(~rejected), buckets)
     no_texts = ReadTexts(batch, np.zeros(0, np.int64))
     cells: list[tuple[Holds, tuple[Finding, ...], ReadTexts]] = [
@@ -305,14 +309,9 @@ def _count_malformed(result: Scanned, batch: Batch, limit: int) -> None:
             shown.append(Example(batch.source, record.row, None, record.detail))
 
 
-def _summarize(
-    result: Scanned,
-    batch: Batch,
-    findings: Sequence[Finding],
-    placement: Placement,
-    setup: Setup,
-) -> None:
+def _summarize(result: Scanned, judged: Judged, placement: Placement, setup: Setup) -> None:
     """Learn from the valid cells of the train rows, whatever becomes of the rows."""
+    batch, findings = judged.batch, judged.findings
     in_train = placement.splits == SPLITS.index("train")
     for name in (*setup.features, setup.job.data.label):
         column = batch.columns[name]
@@ -328,10 +327,12 @@ def _summarize(
     for name in setup.tensors:
         valid = in_train.copy()
         for finding in findings:
-            if finding.column is not None and tells_of(finding.column, name):
+            if finding.column in setup.tensor_columns[name]:
                 valid[finding.positions] = False
         learned = result.tensors.get(name, {})
-        result.tensors[name] = merge_tensors(learned, summarize_batch(batch, name, valid))
+        result.tensors[name] = merge_tensors(
+            learned, summarize_measured(judged.tensors[name], valid)
+        )
 
 
 def merge_examples(scans: Sequence[Scanned]) -> dict[Rule, list[Example]]:

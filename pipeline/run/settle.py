@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.batch import SOURCE_SHIFT
 from pipeline.errors import NoRowsLeft, TooManyDropped
 from pipeline.job import Job
 from pipeline.ledger import Ledger, Rule
@@ -84,7 +85,7 @@ def settle_rules(setup: Setup, scans: Sequence[Scanned], staging: Path) -> Settl
 
 def _first_places(breaks: Breaks, setup: Setup) -> list[Example]:
     first = zip(breaks.row_ids[:MAX_PLACES].tolist(), breaks.rows[:MAX_PLACES].tolist())
-    return [Example(setup.source_names[row_id >> 40], row, None) for row_id, row in first]
+    return [Example(setup.source_names[row_id >> SOURCE_SHIFT], row, None) for row_id, row in first]
 
 
 def check_rows_left(job: Job, scans: Sequence[Scanned]) -> npt.NDArray[np.int64]:

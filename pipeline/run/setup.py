@@ -19,10 +19,10 @@ from pipeline.load import (
     list_sources,
     plan_partitions,
 )
+from pipeline.load.sources import check_tensors
 from pipeline.reference import resolve_reference
 from pipeline.repair import points_per_column, policy_of
 from pipeline.run.mended import Replaced, find_replaced
-from pipeline.run.tensors import list_tensors
 from pipeline.schema import Check, ColumnSchema, Schema
 from pipeline.split import count_buckets
 from pipeline.validate import bind_schema, compile_schema
@@ -51,6 +51,7 @@ class Setup:
         source_names: The raw files' names, by file number.
         replaced: The rows of raw files that stand, mended, in another.
         tensors: The tensor features and the dtype of their values.
+        tensor_columns: Tensor feature to its column and those that are derived of it.
         placeless: Columns that do not make two rows differ when they are split.
     """
 
@@ -67,6 +68,7 @@ class Setup:
     source_names: tuple[str, ...]
     replaced: Replaced
     tensors: Mapping[str, str]
+    tensor_columns: Mapping[str, frozenset[str]]
     placeless: frozenset[str]
 
     def load_pandera_schema(self) -> Any:
@@ -102,7 +104,8 @@ def prepare(
     Raises:
         SettingsError: A setting names a column that does not exist, or does not suit it.
         SchemaError: The schema cannot be judged row by row.
-        InputError: A file lacks a required column, and the job sets no file aside; or all do.
+        InputError: A file lacks a required column, and the job sets no file aside; or all do. Or
+            a file has other tensors than the others.
     """
     headers = list(dict.fromkeys(name for source in sources for name in source.raw_columns))
     whole = bind_schema(compile_schema(load_schema(job)), headers)
@@ -111,7 +114,7 @@ def prepare(
     known = {*whole.names, *job.data.ignore, job.data.group or ""}
     sources, partitions = _look_into(job, sources, schema, known)
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
-    tensors = list_tensors(sources, job.data.ignore)
+    tensors = _list_tensors(sources, job.data.ignore)
     special |= {name for source in sources for name in source.worked_out}
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
@@ -138,12 +141,24 @@ def prepare(
         source_names=tuple(source.name for source in sources),
         replaced=_find_replaced(job, partitions),
         tensors=tensors,
+        tensor_columns={name: _list_tensor_columns(sources, name) for name in tensors},
         # Equal images differ by where they lie, and their bytes are told by their digest.
         placeless=frozenset(
             name for source in sources if source.tensors for name in (*dict(source.tensors), "path")
         ),
     )
     return setup, sources, partitions
+
+
+def _list_tensors(sources: Sequence[Source], ignored: Sequence[str]) -> dict[str, str]:
+    sound = next((source for source in sources if not source.fault), None)
+    tensors = () if sound is None else sound.tensors
+    return {name: dtype for name, dtype in tensors if name not in ignored}
+
+
+def _list_tensor_columns(sources: Sequence[Source], tensor: str) -> frozenset[str]:
+    sound = [source for source in sources if not source.fault]
+    return frozenset[str]().union(*(source.list_tensor_columns(tensor) for source in sound))
 
 
 def _find_replaced(job: Job, partitions: Sequence[Partition]) -> Replaced:
@@ -168,6 +183,7 @@ def _look_into(
             source = replace(source, fault="".join(faults))
         seen.append(source)
     refuse_all_bad(seen)
+    check_tensors(seen)
     return tuple(seen), tuple(partitions)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,125 +13,150 @@ import pyarrow.compute as pc
 
 from pipeline.arrow import positions_array, strings, to_numpy
 from pipeline.batch import Batch, Finding
-from pipeline.errors import InputError
 from pipeline.features import is_finite_in
-from pipeline.load import Source
+from pipeline.load.tensors import measure
 from pipeline.manifest import Feature
 from pipeline.repair import summarize_tensors
 from pipeline.repair.statistics import Summary
-from pipeline.run.rows import Rows
+from pipeline.run.rows import Rows, spilled_name
 
+Floats = npt.NDArray[np.float64]
+
+# What `measure` returns, in its order, as the derived columns are called.
+FACTS = ("min", "max", "mean", "std", "nonfinite")
 # Of a tensor whose shape is not the one that the model takes.
 SHAPE = "shape"
 # A shard of images is cut by its bytes, since one of them may be a thousand rows of a table.
 MAX_SHARD_BYTES = 128 << 20
 
 
-def list_tensors(sources: Sequence[Source], ignored: Collection[str]) -> dict[str, str]:
-    """Return the tensor features and the dtype of their values.
+@dataclass(frozen=True)
+class Measured:
+    """What is known of the tensors of one feature in a batch, `(rows,)` each.
 
-    Raises:
-        InputError: A file lacks one, or has it in another dtype.
+    Attributes:
+        shapes: Such as "28x28x1".
+        low: The smallest finite value, NaN where there is none.
+        high: The largest.
+        mean: Of the finite values.
+        std: Their population standard deviation.
+        nonfinite: How many values are not finite.
     """
-    first = next((source for source in sources if not source.fault), None)
-    expected = {} if first is None else dict(first.tensors)
-    for source in sources:
-        found = dict(source.tensors)
-        if first is not None and not source.fault and found != expected:
-            raise InputError(
-                f"{source.name} holds other arrays than {first.name}.",
-                expected=_describe(expected),
-                got=_describe(found),
-                fix="give one kind of file in data.raw, or make their arrays alike.",
-                file=source.name,
-            )
-    return {name: dtype for name, dtype in expected.items() if name not in ignored}
+
+    shapes: pa.Array
+    low: Floats
+    high: Floats
+    mean: Floats
+    std: Floats
+    nonfinite: Floats
 
 
-def _describe(tensors: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} ({dtype})" for name, dtype in tensors.items()) or "no array"
+def measure_tensors(batch: Batch, tensors: Mapping[str, str]) -> dict[str, Measured]:
+    """Return what is known of the tensors of a batch as it was read, by feature.
+
+    Args:
+        batch: Its cells before any parser of the schema.
+        tensors: The tensor features and the dtype of their values.
+    """
+    return {name: _measure(batch, name, dtype) for name, dtype in tensors.items()}
 
 
-def judge_tensors(batch: Batch, tensors: Mapping[str, str]) -> list[Finding]:
-    """Find the tensors that hold NaN, and those that hold an infinity but no NaN."""
+def _measure(batch: Batch, tensor: str, dtype: str) -> Measured:
+    shapes = _derived(batch, f"{tensor}_shape")
+    facts = [_derived(batch, f"{tensor}_{what}") for what in FACTS]
+    if not all(isinstance(fact, np.ndarray) for fact in facts):
+        # A schema may read what tells of a tensor as text, or some of it as missing.
+        cells = batch.carried.column(tensor).to_pylist()
+        rows = [np.array(measure(np.frombuffer(cell, dtype)[None])) for cell in cells]
+        facts = list(np.concatenate([np.zeros((len(FACTS), 0)), *rows], axis=1))
+    return Measured(shapes, *facts)
+
+
+def _derived(batch: Batch, name: str) -> Any:
+    """Return a column that tells of tensors: text as Arrow, sound numbers as numpy, else None."""
+    if name in batch.carried.column_names:
+        array = batch.carried.column(name).combine_chunks()
+        return array if pa.types.is_string(array.type) else to_numpy(array)
+    column = batch.columns[name]
+    sound = column.kind == "string" or (column.kind in ("float", "int") and column.states is None)
+    return column.values if sound else None
+
+
+def judge_tensors(
+    batch: Batch, measured: Mapping[str, Measured], tensors: Mapping[str, str], training_dtype: str
+) -> list[Finding]:
+    """Find the tensors that hold NaN, those that hold an infinity but no NaN, and overflow.
+
+    Args:
+        batch: The rows.
+        measured: As of `measure_tensors`.
+        tensors: The tensor features and the dtype of their values.
+        training_dtype: What the values have to be finite in.
+    """
     findings = []
     for name, dtype in tensors.items():
-        where = np.flatnonzero(_fact(batch, f"{name}_nonfinite"))
-        cells = batch.carried.column(name).combine_chunks().take(positions_array(where))
-        is_nan = [bool(np.isnan(np.frombuffer(cell, dtype)).any()) for cell in cells.to_pylist()]
-        for rule, mask in (("nan", np.array(is_nan, bool)), ("inf", ~np.array(is_nan, bool))):
-            if mask.any():
-                findings.append(Finding(name, rule, where[mask]))
+        known = measured[name]
+        where = np.flatnonzero(known.nonfinite)
+        cells = batch.carried.column(name).take(positions_array(where)).to_pylist()
+        is_nan = np.array([np.isnan(np.frombuffer(cell, dtype)).any() for cell in cells], bool)
+        # Rounding is monotonic: where the extremes stay finite, so does all between them.
+        finite = _fits(known.low, training_dtype) & _fits(known.high, training_dtype)
+        overflow = np.flatnonzero(~finite & (known.nonfinite == 0))
+        for rule, rows in (("nan", where[is_nan]), ("inf", where[~is_nan]), ("overflow", overflow)):
+            if len(rows):
+                findings.append(Finding(name, rule, rows))
     return findings
 
 
-def tells_of(column: str, tensor: str) -> bool:
-    """Tell whether a column is a tensor, or one of the numbers that describe it."""
-    return column == tensor or column.startswith(f"{tensor}_")
+def _fits(values: Floats, training_dtype: str) -> npt.NDArray[np.bool_]:
+    with np.errstate(over="ignore"):  # what overflows is asked for
+        return is_finite_in(values.astype(np.float32), training_dtype)
 
 
-def summarize_batch(batch: Batch, tensor: str, valid: npt.NDArray[np.bool_]) -> dict[str, Summary]:
+def summarize_measured(measured: Measured, valid: npt.NDArray[np.bool_]) -> dict[str, Summary]:
     """Return what the valid tensors of one batch teach, by shape."""
     if not valid.any():
         return {}
-    where = np.flatnonzero(valid)
-    shapes = _fact(batch, f"{tensor}_shape").take(positions_array(where)).to_pylist()
-    low, high, mean, std = (
-        _fact(batch, f"{tensor}_{fact}")[where] for fact in ("min", "max", "mean", "std")
-    )
-    return summarize_tensors(shapes, low, high, mean, std)
+    shapes = measured.shapes.take(positions_array(np.flatnonzero(valid))).to_pylist()
+    numbers = (measured.low, measured.high, measured.mean, measured.std)
+    return summarize_tensors(shapes, *(each[valid] for each in numbers))
 
 
-def _fact(batch: Batch, name: str) -> Any:
-    """Return a column that tells of a tensor: judged where the schema names it, else carried."""
-    if name in batch.columns:
-        return batch.columns[name].values
-    array = batch.carried.column(name).combine_chunks()
-    return array if pa.types.is_string(array.type) else to_numpy(array)
+def spell_shape(shape: Sequence[int]) -> str:
+    """Return a shape as its column spells it.
+
+    Example:
+        >>> spell_shape((28, 28, 1))
+        '28x28x1'
+    """
+    return "x".join(map(str, shape))
 
 
-def cast_tensor(
-    rows: Rows, feature: Feature, dtype: str, training_dtype: str
-) -> tuple[pa.Array, list[Finding]]:
-    """Return a tensor feature as it lies in a shard, and the rows where that is no model's input.
+def cast_tensor(rows: Rows, feature: Feature, dtype: str) -> tuple[pa.Array, Finding]:
+    """Return a tensor feature as it lies in a shard, and the rows of another shape than it has.
 
     Args:
         rows: The rows.
         feature: The feature.
         dtype: Of the values as read.
-        training_dtype: What the values have to be finite in.
     """
     cells = rows.table.column(f"x:{feature.name}").combine_chunks()
-    expected = "x".join(map(str, feature.shape))
-    shapes = rows.table.column(_spilled_name(rows, f"{feature.name}_shape")).combine_chunks()
-    findings = [
-        Finding(
-            feature.name,
-            SHAPE,
-            np.flatnonzero(to_numpy(pc.not_equal(shapes, strings([expected])[0]))),
-        )
-    ]
+    expected = spell_shape(feature.shape)
+    told = spilled_name(rows.table.column_names, f"{feature.name}_shape")
+    shapes = rows.table.column(told).combine_chunks()
+    other = np.flatnonzero(to_numpy(pc.not_equal(shapes, strings([expected])[0])))
     offsets = np.frombuffer(cells.buffers()[1], np.int32, len(cells) + 1, cells.offset * 4)
     values = np.frombuffer(cells.buffers()[2], dtype, offset=0)
     first, last = offsets[0] // values.itemsize, offsets[-1] // values.itemsize
-    with np.errstate(over="ignore"):  # what overflows is judged below
-        stored = values[first:last].astype(feature.stored)
+    stored = values[first:last].astype(feature.stored)
     starts = (offsets - offsets[0]) // values.itemsize
-    if stored.dtype != np.uint8:  # of bytes, each is finite in any dtype
-        finite = is_finite_in(stored.astype(np.float32), training_dtype)
-        overflowing = ~np.logical_and.reduceat(finite, starts[:-1])
-        findings.append(Finding(feature.name, "overflow", np.flatnonzero(overflowing)))
     buffers = [
         None,
         pa.py_buffer((starts * stored.itemsize).astype(np.int32)),
         pa.py_buffer(stored),
     ]
     array = pa.Array.from_buffers(pa.binary(), len(cells), buffers)
-    return array, [finding for finding in findings if len(finding.positions)]
-
-
-def _spilled_name(rows: Rows, name: str) -> str:
-    return f"c:{name}" if f"c:{name}" in rows.table.column_names else f"x:{name}"
+    return array, Finding(feature.name, SHAPE, other)
 
 
 def pick_rows(values: Any, positions: npt.NDArray[np.int64]) -> Any:

@@ -14,8 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from pipeline.manifest import Feature, Spec
-from pipeline.repair.plan import LabelPlan
+from pipeline.manifest import Feature, Label, Spec
 
 # A larger vocabulary is embedded: one-hot, it would outweigh every other feature.
 MAX_ONE_HOT = 32
@@ -29,7 +28,7 @@ MAX_FILTERS = 128
 
 
 def build_model(
-    spec: Spec, label: LabelPlan, *, hidden: Sequence[int] = (64, 32), activation: str = "relu"
+    spec: Spec, *, hidden: Sequence[int] = (64, 32), activation: str = "relu"
 ) -> keras.Model:
     """Build the network, uncompiled.
 
@@ -39,7 +38,6 @@ def build_model(
 
     Args:
         spec: The feature spec.
-        label: What was learned of the label.
         hidden: Units of the hidden dense layers.
         activation: Their activation, and the convolutions'.
     """
@@ -64,7 +62,7 @@ def build_model(
         x = layers.Dense(units, activation=activation, dtype=policy)(x)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "When providing `inputs` as a dict")  # the slash again
-        return keras.Model(inputs, _read_out(x, spec.label.classes, label))
+        return keras.Model(inputs, _read_out(x, spec.label))
 
 
 def _encode(x: Any, feature: Feature) -> Any:
@@ -114,9 +112,9 @@ def _normalise(x: Any, mean: float, variance: float | None) -> Any:
     return ops.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
-def _read_out(x: Any, classes: Sequence[Any] | None, plan: LabelPlan) -> Any:
-    if classes is not None:
-        return layers.Dense(len(classes), dtype="float32")(x)
-    deviation = float(np.sqrt(plan.variance or 0.0)) or 1.0
+def _read_out(x: Any, label: Label) -> Any:
+    if label.classes is not None:
+        return layers.Dense(len(label.classes), dtype="float32")(x)
+    deviation = float(np.sqrt(label.variance or 0.0)) or 1.0
     unit = layers.Dense(1, dtype="float32")(x)
-    return layers.Rescaling(deviation, offset=plan.mean or 0.0)(unit)
+    return layers.Rescaling(deviation, offset=label.mean or 0.0)(unit)

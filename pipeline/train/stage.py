@@ -10,13 +10,12 @@ import keras
 import numpy as np
 
 from pipeline.engine import Progress
-from pipeline.errors import DatasetDiffers, UsageError
+from pipeline.errors import UsageError
 from pipeline.feed import read_shards
 from pipeline.guard import guarded
 from pipeline.job import TrainSettings, read_train_settings
-from pipeline.manifest import Manifest, Spec, SplitName, read_manifest
+from pipeline.manifest import Label, Manifest, Spec, SplitName, read_manifest
 from pipeline.reference import resolve_reference
-from pipeline.repair.plan import Plan
 from pipeline.storage import write_json
 from pipeline.train.model import build_model
 
@@ -81,10 +80,9 @@ def train_dataset(
     settings = read_train_settings(
         {**manifest.settings["train"], **{k: v for k, v in given.items() if v is not None}}
     )
-    plan = _read_plan(out)
     folder = _make_run(out, run)
     keras.utils.set_random_seed(settings.seed)
-    model = _make_model(manifest, plan, settings, out)
+    model = _make_model(manifest, settings, out)
     guarded(
         model,
         strict=settings.strict,
@@ -95,7 +93,7 @@ def train_dataset(
     compile_model(model, manifest.spec, settings.learning_rate)
     history = _fit(model, out, manifest, settings, on_progress)
     model.save(folder / "model.keras")
-    result = _judge(model, out, manifest, plan, folder, history)
+    result = _judge(model, out, manifest, folder, history)
     write_json(folder / "history.json", _summary(result, settings))
     return result
 
@@ -130,22 +128,9 @@ def _make_run(out: Path, run: Path | str | None) -> Path:
     return folder
 
 
-def _read_plan(out: Path) -> Plan:
-    try:
-        return Plan.model_validate_json((out / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetDiffers(
-            f"{out / 'plan.json'} is not as it was published: {str(error).splitlines()[0]}.",
-            fix="restore it, or run the job again.",
-            file=str(out / "plan.json"),
-        ) from None
-
-
-def _make_model(manifest: Manifest, plan: Plan, settings: TrainSettings, out: Path) -> Any:
+def _make_model(manifest: Manifest, settings: TrainSettings, out: Path) -> Any:
     if settings.model is None:
-        return build_model(
-            manifest.spec, plan.label, hidden=settings.hidden, activation=settings.activation
-        )
+        return build_model(manifest.spec, hidden=settings.hidden, activation=settings.activation)
     job_folder = (out / manifest.job_folder).resolve()
     build = resolve_reference(settings.model, job_folder, setting="train.model")
     model = build if isinstance(build, keras.Model) or not callable(build) else build(manifest.spec)
@@ -195,14 +180,13 @@ def _judge(
     model: Any,
     out: Path,
     manifest: Manifest,
-    plan: Plan,
     folder: Path,
     history: dict[str, list[float]],
 ) -> TrainResult:
     order: tuple[SplitName, ...] = ("test", "validation", "train")
     split = next(name for name in order if manifest.splits[name].rows)
     metric = "rmse" if manifest.spec.label.classes is None else "accuracy"
-    value, baseline = _measure(model, out, split, plan)
+    value, baseline = _measure(model, out, split, manifest.spec.label)
     numbers = model.get_weights()
     return TrainResult(
         run=folder,
@@ -218,22 +202,22 @@ def _judge(
     )
 
 
-def _measure(model: Any, out: Path, split: SplitName, plan: Plan) -> tuple[float, float]:
+def _measure(model: Any, out: Path, split: SplitName, label: Label) -> tuple[float, float]:
     """Return the metric of the model and of the best constant, over all rows of a split."""
     count, ours, constant = 0.0, 0.0, 0.0
-    counts = plan.label.counts
-    for features, label, *weight in read_shards(out, split):
+    majority = int(np.argmax(label.counts or [0]))
+    for features, truth, *weight in read_shards(out, split):
         predicted = np.asarray(model.predict_on_batch(features), np.float64)
-        truth = label.numpy()
+        truth = truth.numpy()
         weights = weight[0].numpy().astype(np.float64) if weight else np.ones(len(truth))
-        if counts is not None:
+        if label.classes is not None:
             ours += float(weights @ (predicted.argmax(axis=1) == truth))
-            constant += float(weights @ (truth == int(np.argmax(counts))))
+            constant += float(weights @ (truth == majority))
         else:
             ours += float(weights @ (predicted[:, 0] - truth) ** 2)
-            constant += float(weights @ ((plan.label.mean or 0.0) - truth) ** 2)
+            constant += float(weights @ ((label.mean or 0.0) - truth) ** 2)
         count += float(weights.sum())
-    if counts is not None:
+    if label.classes is not None:
         return ours / count, constant / count
     return (ours / count) ** 0.5, (constant / count) ** 0.5
 

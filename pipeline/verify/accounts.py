@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,14 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import PipelineError
 from pipeline.ledger import Ledger, check_balance
-from pipeline.manifest import SPLITS, Manifest
-from pipeline.repair.plan import Plan
+from pipeline.manifest import SPLITS, Feature, Manifest
+from pipeline.repair.plan import ColumnPlan, Plan, TensorPlan
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FORMATS = ("parquet", "tfrecord")
 # Of a feature and of its column's plan: the same.
 LEARNED = ("kind", "count", "minimum", "maximum", "mean", "variance", "shift", "vocabulary")
+LEARNED_OF_TENSORS = ("shape", "count", "minimum", "maximum", "mean", "variance")
+LEARNED_OF_LABEL = ("kind", "task", "classes", "counts", "mean", "variance")
 
 
 def check_accounts(
@@ -107,18 +109,24 @@ def _check_ledger(ledger: Ledger, manifest: Manifest) -> Iterator[str]:
 
 
 def _check_plan(plan: Plan, manifest: Manifest) -> Iterator[str]:
-    spec, label = manifest.spec, manifest.spec.label
-    own = {feature.name for feature in spec.features if feature.indicates is None}
-    learned = [f for f in spec.features if f.indicates is None and f.kind != "tensor"]
-    if not {feature.name for feature in learned} <= plan.columns.keys() <= own:
+    spec = manifest.spec
+    own = {feature.name: feature for feature in spec.features if feature.indicates is None}
+    planned: dict[str, ColumnPlan | TensorPlan] = {**plan.columns, **plan.tensors}
+    tensors = {name for name, feature in own.items() if feature.kind == "tensor"}
+    if planned.keys() != own.keys() or plan.tensors.keys() != tensors:
         yield "plan.json: its columns are not the manifest's features"
-    if any(f.indicates not in own for f in spec.features if f.indicates is not None):
-        yield "manifest.json: it has an indicator of no feature"
-    for feature in learned:
-        column = plan.columns.get(feature.name)
-        for name in LEARNED:
-            if column is not None and getattr(column, name) != getattr(feature, name):
-                yield f"plan.json: {name} of {feature.name!r} is not the manifest's"
-    for name in ("kind", "task", "classes", "counts", "mean", "variance"):
-        if getattr(plan.label, name) != getattr(label, name):
-            yield f"plan.json: {name} of the label is not the manifest's"
+    for feature in spec.features:
+        name, of = feature.name, feature.indicates
+        bare = Feature(name=name, kind="bool", dtype="float32", indicates=of)
+        if of is not None and (of not in own or feature != bare):
+            yield f"manifest.json: {name!r} is no indicator of a feature"
+    for name in sorted(planned.keys() & own.keys()):
+        told = LEARNED_OF_TENSORS if name in plan.tensors else LEARNED
+        yield from _compare(repr(name), planned[name], own[name], told)
+    yield from _compare("the label", plan.label, spec.label, LEARNED_OF_LABEL)
+
+
+def _compare(what: str, planned: BaseModel, told: BaseModel, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        if getattr(planned, name) != getattr(told, name):
+            yield f"plan.json: {name} of {what} is not the manifest's"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.errors import ShardError
+from pipeline.errors import broken_shard
 from pipeline.manifest import Spec
 from pipeline.write import decode_shard
 
@@ -25,44 +26,33 @@ def read_examples(path: Path, spec: Spec) -> Iterator[Columns]:
     Raises:
         ShardError: The shard is not as nanproof writes it, or of another spec.
     """
-    described = _describe_columns(spec)
+    described = spec.list_columns()
     for stretch in decode_shard(path, spec):
         if stretch.keys() != described.keys():
-            raise _foreign(path, "its features are not the manifest's")
+            raise broken_shard(path, "its features are not the manifest's")
         columns = {}
         for name, (dtype, shape) in described.items():
             try:
                 columns[name] = _to_rows(stretch[name], dtype, shape)
             except ValueError:
-                raise _foreign(path, f"{name!r} is not as in the manifest") from None
+                raise broken_shard(path, f"{name!r} is not as in the manifest") from None
         if len({len(values) for values in columns.values()}) > 1:
-            raise _foreign(path, "its features have different numbers of rows")
+            raise broken_shard(path, "its features have different numbers of rows")
         yield columns
 
 
 def bytes_to_rows(cells: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return `(rows, *shape)` of little-endian bytes, of one row a cell or of several.
+    """Return `(rows, *shape)` of little-endian bytes, of one row a cell.
 
     Raises:
-        ValueError: The bytes are no whole rows.
+        ValueError: A cell has more or fewer.
     """
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    size = prod(shape) * np.dtype(dtype).itemsize
     texts = cells.to_pylist()
-    if not size or any(len(text) % size for text in texts):
-        raise ValueError(f"no whole rows of {size} bytes")
+    if any(len(text) != size for text in texts):
+        raise ValueError(f"not {size} bytes a row")
     values = np.frombuffer(b"".join(texts), np.dtype(dtype).newbyteorder("<"))
-    return values.astype(dtype, copy=False).reshape(-1, *shape)
-
-
-def _describe_columns(spec: Spec) -> Mapping[str, tuple[str, tuple[int, ...]]]:
-    """Return dtype and shape of each column, without the rows."""
-    described: dict[str, tuple[str, tuple[int, ...]]] = {
-        feature.name: (feature.stored or feature.dtype, feature.shape) for feature in spec.features
-    }
-    described[spec.label.name] = (spec.label.dtype, ())
-    if spec.weight is not None:
-        described[spec.weight] = ("float32", ())
-    return described | {"row_id": ("int64", ())}
+    return values.astype(dtype, copy=False).reshape(len(texts), *shape)
 
 
 def _to_rows(cells: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -71,9 +61,3 @@ def _to_rows(cells: Any, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]
     if cells.dtype != dtype:
         raise ValueError(f"{cells.dtype} instead of {dtype}")
     return cells.reshape(len(cells), *shape)
-
-
-def _foreign(path: Path, what: str) -> ShardError:
-    return ShardError(
-        f"{path.name}: {what}.", fix="restore the shard, or run the job again.", file=str(path)
-    )

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.engine import Progress
 from pipeline.manifest import SPLITS, File, Manifest
-from pipeline.storage import sha256_of
+from pipeline.storage import find_difference
 
 # What a job leaves in OUT that is no part of the dataset.
 IGNORED = frozenset({"runs", "failed", ".staging", ".lock"})
@@ -70,18 +70,12 @@ def list_expected(manifest: Manifest) -> list[str]:
 
 def _compare(path: Path, file: File) -> str | None:
     try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            return f"is {_describe(found.st_mode)}"
-        if found.st_size != file.bytes:
-            return f"{found.st_size:,} bytes, expected {file.bytes:,}"
-        if sha256_of(path) != file.sha256:
-            return "another checksum"
+        mode = path.lstat().st_mode
+        return find_difference(path, file) if stat.S_ISREG(mode) else f"is {_describe(mode)}"
     except (FileNotFoundError, NotADirectoryError):
         return "is not there"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None
 
 
 def find_strangers(out: Path, manifest: Manifest) -> Iterator[str]:

@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.arrow import to_numpy
+from pipeline.batch import SOURCE_SHIFT
 from pipeline.ledger import Ledger, Line, Rule, RuleCounts
 from pipeline.manifest import Manifest
 
-# `row_id >> SOURCE_SHIFT` is the file's number.
-SOURCE_SHIFT = 40
 NO_ROWS = np.zeros(0, np.int64)
 RowIds = npt.NDArray[np.int64]
 
@@ -27,7 +26,7 @@ def check_rows(
     manifest: Manifest,
     ledger: Ledger | None,
     sound: frozenset[str],
-    shards: Sequence[RowIds],
+    clean: RowIds,
 ) -> list[str]:
     """Return where rows stand twice, are lost or of no raw file, and where the ledger is wrong.
 
@@ -36,10 +35,10 @@ def check_rows(
         manifest: What it should be.
         ledger: Its accounts, where they can be read.
         sound: The files that are as they were written; no other is opened.
-        shards: `(rows,)` the row ids of each shard.
+        clean: `(rows,)` the row ids of all shards, which are sorted in place.
     """
     problems: list[str] = []
-    clean = np.sort(np.concatenate([NO_ROWS, *shards]))
+    clean.sort()
     aside = _read_account(out, manifest, sound, "quarantine", problems)
     changed = _read_account(out, manifest, sound, "repairs", problems)
     problems += _check_places(clean, aside.row_ids, changed.row_ids)
@@ -54,7 +53,7 @@ def check_rows(
 
 @dataclass(frozen=True)
 class _Account:
-    """What `quarantine/` or `repairs/` holds: row ids, and how often which rule of which column."""
+    """What `quarantine/` or `repairs/` holds: ascending row ids, and how often which rule."""
 
     row_ids: RowIds
     rules: RuleCounts
@@ -63,49 +62,57 @@ class _Account:
 def _read_account(
     out: Path, manifest: Manifest, sound: frozenset[str], folder: str, problems: list[str]
 ) -> _Account:
+    is_quarantine = folder == "quarantine"
+    columns = ["_row_id", "_reasons"] if is_quarantine else ["row_id", "column", "rule"]
     row_ids, rules = [NO_ROWS], Counter[Rule]()
     for file in manifest.files:
         if not file.path.startswith(f"{folder}/") or file.path not in sound:
             continue
         try:
-            table = pq.ParquetFile(out / file.path).read()
-            ids = table.column("_row_id" if folder == "quarantine" else "row_id").combine_chunks()
+            table = pq.ParquetFile(out / file.path).read(columns)
+            ids = table.column(columns[0]).combine_chunks()
             if ids.type != pa.int64() or ids.null_count:
                 raise ValueError("its row ids are missing, or no int64")
             row_ids.append(to_numpy(ids))
-            if folder == "quarantine":
+            if is_quarantine:
                 reasons = table.column("_reasons").combine_chunks().flatten()
                 names = [reasons.field("column"), reasons.field("rule")]
-            else:
-                names = [table.column("column"), table.column("rule")]
-            rules.update(zip(*(name.to_pylist() for name in names), strict=True))
+                table = pa.table(names, ["column", "rule"])
+            counts = table.group_by(["column", "rule"]).aggregate([([], "count_all")])
+            for row in counts.to_pylist():
+                rules[row["column"], row["rule"]] += row["count_all"]
         except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError) as error:
             problems.append(f"{file.path}: {str(error).splitlines()[0]}")
-    return _Account(np.concatenate(row_ids), rules)
+    return _Account(np.sort(np.concatenate(row_ids)), rules)
 
 
 def _check_places(clean: RowIds, aside: RowIds, changed: RowIds) -> Iterator[str]:
-    """Yield where row ids stand in a place too many; those of the shards ascend."""
-    if num_twice := int((np.diff(clean) == 0).sum()):
-        yield f"row_id: {num_twice:,} rows stand in the shards twice"
-    rejected = np.unique(aside)
-    if len(rejected) < len(aside):
-        yield f"quarantine: {len(aside) - len(rejected):,} rows stand there twice"
-    if num_both := int(np.isin(rejected, clean).sum()):
+    """Yield where row ids, which ascend, stand in a place too many."""
+    for where, ids in (("the shards", clean), ("the quarantine", aside)):
+        if num_twice := int((ids[1:] == ids[:-1]).sum()):
+            yield f"row_id: {num_twice:,} rows stand in {where} twice"
+    if num_both := int(_stand_in(clean, aside).sum()):
         yield f"quarantine: {num_both:,} rows stand in the shards, too"
-    if num_unknown := int((~np.isin(changed, clean)).sum()):
+    if num_unknown := int((~_stand_in(clean, changed)).sum()):
         yield f"repairs: {num_unknown:,} cells of rows that are in no shard"
+
+
+def _stand_in(clean: RowIds, ids: RowIds) -> npt.NDArray[np.bool_]:
+    """Return `(ids,)`; NumPy's `isin` would sort the clean rows again, beside themselves."""
+    if not len(clean):
+        return np.zeros(len(ids), bool)
+    places = np.searchsorted(clean, ids).clip(max=len(clean) - 1)
+    return clean[places] == ids
 
 
 def _check_counts(manifest: Manifest, clean: RowIds, aside: RowIds) -> Iterator[str]:
     for name, ids in (("clean", clean), ("quarantined", aside)):
         if len(ids) != manifest.rows.get(name):
             yield f"row_id: {len(ids):,} rows {name}, expected {manifest.rows.get(name)}"
-    places = np.concatenate([clean, aside]) >> SOURCE_SHIFT
-    known = (places >= 0) & (places < len(manifest.sources))
-    if not known.all():
-        yield f"row_id: {int((~known).sum()):,} rows of no raw file"
-    counts = np.bincount(places[known], minlength=len(manifest.sources))
+    starts = np.arange(len(manifest.sources) + 1, dtype=np.int64) << SOURCE_SHIFT
+    counts = np.diff(np.searchsorted(clean, starts)) + np.diff(np.searchsorted(aside, starts))
+    if num_unknown := len(clean) + len(aside) - int(counts.sum()):
+        yield f"row_id: {num_unknown:,} rows of no raw file"
     for source, count in zip(manifest.sources, counts.tolist(), strict=True):
         if count != source.rows:
             yield f"row_id: {count:,} rows of {source.name}, expected {source.rows:,}"

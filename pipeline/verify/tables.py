@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.arrow import to_numpy
 from pipeline.batch import Column
-from pipeline.errors import ShardError
+from pipeline.errors import ShardError, broken_shard
 from pipeline.features import cast_feature, cast_label
 from pipeline.manifest import Feature, Label, Spec
 from pipeline.verify.examples import Columns, bytes_to_rows
@@ -80,11 +80,7 @@ class TableReader:
         return table.slice(0, count)
 
     def _broken(self, what: str) -> ShardError:
-        return ShardError(
-            f"{self._path.name}: {what}.",
-            fix="restore the shard, or run the job again.",
-            file=str(self._path),
-        )
+        return broken_shard(self._path, what)
 
 
 def cast_table(table: pa.Table, spec: Spec) -> Columns:
@@ -103,10 +99,9 @@ def cast_table(table: pa.Table, spec: Spec) -> Columns:
         columns[spec.label.name] = cast_label(
             _column(whole[spec.label.name], spec.label), spec.label
         )
-    if spec.weight is not None and spec.weight in whole:
-        columns[spec.weight] = to_numpy(whole[spec.weight]).astype(np.float32)
-    if "row_id" in whole:
-        columns["row_id"] = to_numpy(whole["row_id"]).astype(np.int64)
+    for name, (dtype, _) in spec.list_columns().items():
+        if name in whole and name in (spec.weight, "row_id"):
+            columns[name] = to_numpy(whole[name]).astype(dtype)
     return columns
 
 
@@ -122,22 +117,29 @@ def find_table_faults(table: pa.Table, spec: Spec) -> Faults:
 
 
 def count_beyond(
-    values: npt.NDArray[Any], lower: int | float | None, upper: int | float | None
+    values: npt.NDArray[Any],
+    lower: int | float | None,
+    upper: int | float | None,
+    shift: float = 0.0,
 ) -> int:
-    """Count the values outside a closed interval, whose ends are rounded to the values' dtype."""
+    """Count the values outside a closed interval, whose ends are cast as the values were."""
     beyond = np.zeros(values.shape, bool)
     if lower is not None:
-        beyond |= values < _round(lower, values.dtype)
+        beyond |= values < _round(lower, values.dtype, shift)
     if upper is not None:
-        beyond |= values > _round(upper, values.dtype)
+        beyond |= values > _round(upper, values.dtype, shift)
     return int(beyond.sum())
 
 
-def _round(bound: int | float, dtype: np.dtype[Any]) -> Any:
+def _round(bound: int | float, dtype: np.dtype[Any], shift: float) -> Any:
     if dtype.kind != "f":
         return bound
+    try:
+        given = float(bound)
+    except OverflowError:  # an int that no float holds
+        given = np.inf if bound > 0 else -np.inf
     with np.errstate(over="ignore"):  # of a float's range, nothing is beyond infinity
-        return np.float64(max(-np.inf, min(bound, np.inf))).astype(dtype)
+        return np.float64(given - shift).astype(dtype)
 
 
 def _cast(array: pa.Array, feature: Feature) -> npt.NDArray[Any]:

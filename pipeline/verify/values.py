@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import ShardError
 from pipeline.features import is_finite_in
-from pipeline.manifest import Feature, Shard, Spec
+from pipeline.manifest import Feature, File, Shard, Spec
 from pipeline.verify.examples import Columns, read_examples
 from pipeline.verify.tables import (
     BATCH_ROWS,
@@ -41,9 +41,7 @@ def check_shard(
     Returns:
         The row ids, `(rows,)`, and what is wrong.
     """
-    paths = [file.path for file in (shard.parquet, shard.tfrecord) if file is not None]
-    parquet = next((p for p in paths if p in sound and p.endswith(".parquet")), None)
-    tfrecord = next((p for p in paths if p in sound and p.endswith(".tfrecord")), None)
+    parquet, tfrecord = _sound_path(shard.parquet, sound), _sound_path(shard.tfrecord, sound)
     counts: Counter[tuple[str, str, str]] = Counter()
     rows: Counter[str] = Counter()
     row_ids, problems = [np.zeros(0, np.int64)], []
@@ -54,7 +52,7 @@ def check_shard(
             rows[path] += len(found)
             row_ids += [found] if path == (tfrecord or parquet) else []
     except ShardError as error:
-        folder = Path(paths[0]).parent
+        folder = Path(parquet or tfrecord or "").parent
         problems.append(f"{folder}/{error.message.rstrip('.')}")
     else:
         problems += [
@@ -65,6 +63,10 @@ def check_shard(
     for (path, name, what), count in counts.items():
         problems += [f"{path}: {name!r}: {count:,} values {what}"] if count else []
     return np.concatenate(row_ids), problems
+
+
+def _sound_path(file: File | None, sound: frozenset[str]) -> str | None:
+    return file.path if file is not None and file.path in sound else None
 
 
 def _judge_both(
@@ -86,7 +88,7 @@ def _judge_both(
 
 
 def _judge_table(table: pa.Table, spec: Spec) -> tuple[Columns, Faults]:
-    with np.errstate(over="ignore"):  # what overflows is found
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found
         columns = cast_table(table, spec)
     return columns, find_faults(columns, spec) | find_table_faults(table, spec)
 
@@ -120,11 +122,7 @@ def _find_feature_faults(values: npt.NDArray[Any], feature: Feature, training_dt
     elif feature.kind == "bool":
         faults[name, "are neither 0 nor 1"] = int(((values != 0) & (values != 1)).sum())
     elif feature.kind in BOUNDED:
-        lower, upper = (
-            bound - feature.shift if bound is not None and feature.shift else bound
-            for bound in (feature.lower, feature.upper)
-        )
-        faults[name, BEYOND] = count_beyond(values, lower, upper)
+        faults[name, BEYOND] = count_beyond(values, feature.lower, feature.upper, feature.shift)
     return faults
 
 

@@ -15,15 +15,12 @@ files.py       files that know their checksum
 
 from pipeline.write.accounts import nest_reasons, source_names, write_repairs
 from pipeline.write.blocks import decode_shard
-from pipeline.write.decode import decode_examples
 from pipeline.write.parquet import write_parquet
 from pipeline.write.shard import write_shard
-from pipeline.write.table import encode_table, write_examples
+from pipeline.write.table import write_examples
 
 __all__ = [
-    "decode_examples",
     "decode_shard",
-    "encode_table",
     "nest_reasons",
     "source_names",
     "write_examples",

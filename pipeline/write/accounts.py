@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.arrow import positions_array, strings, to_arrow
+from pipeline.batch import SOURCE_SHIFT
 from pipeline.manifest import File
 from pipeline.write.parquet import write_parquet
 
@@ -17,7 +18,6 @@ Change = tuple[str, npt.NDArray[np.int64], Sequence[str], pa.Array, pa.Array]
 """One column's changed cells: its name, row positions, rules, old texts, new texts."""
 
 REASON = pa.struct([("column", pa.string()), ("rule", pa.string()), ("value", pa.string())])
-SOURCE_SHIFT = 40
 
 
 def write_repairs(

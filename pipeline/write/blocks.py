@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.errors import ShardError
+from pipeline.errors import ShardError, broken_shard
 from pipeline.manifest import Spec
 from pipeline.write.columns import Ragged, Values, to_values
 from pipeline.write.decode import decode_examples
 
-Columns = dict[str, npt.NDArray[Any] | pa.Array]
+Examples = dict[str, npt.NDArray[Any] | pa.Array]
+"""Feature to `(rows, 1)` float32 or int64, or `(rows,)` Arrow binary."""
 
 
 def pack_blocks(columns: Mapping[str, Values], block_rows: int) -> dict[str, Ragged]:
@@ -47,7 +48,7 @@ def pack_blocks(columns: Mapping[str, Values], block_rows: int) -> dict[str, Rag
     return packed
 
 
-def decode_shard(path: Path, spec: Spec) -> Iterator[Columns]:
+def decode_shard(path: Path, spec: Spec) -> Iterator[Examples]:
     """Yield the rows of a shard in stretches, whatever its layout.
 
     Numbers are `(rows, 1)` float32 or int64, tensors `(rows,)` Arrow binary.
@@ -66,26 +67,27 @@ def decode_shard(path: Path, spec: Spec) -> Iterator[Columns]:
         yield columns
 
 
-def _unpack(path: Path, examples: Columns, spec: Spec) -> tuple[Columns, bool]:
+def _unpack(path: Path, examples: Examples, spec: Spec) -> tuple[Examples, bool]:
     """Return the rows of some blocks, and whether all of these are full."""
-    columns: Columns = {}
-    items = _list_items(spec)
-    if set(items) != set(examples):
+    columns: Examples = {}
+    described = spec.list_columns()
+    if set(described) != set(examples):
         raise _foreign(path, "its features are not those of the spec")
     blocks = None
-    for name, (dtype, item_bytes) in items.items():
+    for name, (dtype, shape) in described.items():
+        row_bytes = np.dtype(dtype).itemsize * prod(shape)
         packed = examples[name]
         if not isinstance(packed, pa.Array):
             raise _foreign(path, f"{name!r} is no block")
         values = to_values(name, packed)
         assert isinstance(values, Ragged)
-        rows, rest = np.divmod(values.lengths, item_bytes)
+        rows, rest = np.divmod(values.lengths, row_bytes)
         blocks = rows if blocks is None else blocks
         if rest.any() or not np.array_equal(rows, blocks):
             raise _foreign(path, f"{name!r} has a block of another length")
         data = values.data[values.offsets[0] : values.offsets[-1]]
-        if dtype is None:
-            bounds = np.arange(0, len(data) + 1, item_bytes)
+        if shape:
+            bounds = np.arange(0, len(data) + 1, row_bytes)
             columns[name] = Ragged(bounds, data).to_arrow()
         else:
             columns[name] = data.view(dtype)[:, None]
@@ -95,20 +97,5 @@ def _unpack(path: Path, examples: Columns, spec: Spec) -> tuple[Columns, bool]:
     return columns, bool(blocks[-1] == spec.block_rows)
 
 
-def _list_items(spec: Spec) -> dict[str, tuple[str | None, int]]:
-    """Return dtype, None for a tensor, and bytes of one row's value by name."""
-    items: dict[str, tuple[str | None, int]] = {}
-    for feature in spec.features:
-        size = np.dtype(feature.stored or feature.dtype).itemsize * prod(feature.shape)
-        items[feature.name] = (None if feature.stored else feature.dtype, size)
-    dtypes = {spec.label.name: spec.label.dtype, "row_id": "int64"}
-    dtypes |= {spec.weight: "float32"} if spec.weight else {}
-    return items | {name: (dtype, np.dtype(dtype).itemsize) for name, dtype in dtypes.items()}
-
-
 def _foreign(path: Path, what: str) -> ShardError:
-    return ShardError(
-        f"{path.name}: not as it was written: {what}.",
-        fix="restore the shard, or run the job again.",
-        file=str(path),
-    )
+    return broken_shard(path, f"not as it was written: {what}")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.arrow import positions_array
-from pipeline.errors import ShardError
+from pipeline.errors import ShardError, broken_shard
 from pipeline.write.columns import Ragged, Values, to_values
 from pipeline.write.crc32c import Bytes
 from pipeline.write.layout import (
@@ -175,8 +175,8 @@ def _read_shapes(record: bytes) -> Iterator[Shape]:
         dtype, size = dtypes[kind], 1
         if dtype == "float32":
             width, size = 1, len(packed) // 4
-        elif dtype == "int64":
-            width = _varint_at(packed, 0)[1]
+        elif dtype == "int64":  # a list of size 0 has no varint
+            width = _varint_at(packed, 0)[1] if packed else 1
             size = len(packed) // width
         if width > (MAX_LENGTH_BYTES if dtype == "bytes" else MAX_VARINT_BYTES):
             raise ValueError(width)
@@ -198,18 +198,14 @@ def _read_fields(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 def _varint_at(data: bytes, place: int) -> tuple[int, int]:
     """Return a varint and how many bytes it takes."""
-    value = width = 0
-    while True:
-        value |= (data[place + width] & 0x7F) << 7 * width
-        width += 1
-        if not data[place + width - 1] & 0x80:
-            return value, width
+    value = 0
+    for width in range(MAX_VARINT_BYTES):
+        byte = data[place + width]
+        value |= (byte & 0x7F) << 7 * width
+        if not byte & 0x80:
+            return value, width + 1
+    raise ValueError(f"a varint of more than {MAX_VARINT_BYTES} bytes")
 
 
 def _broken(path: Path, record: int, what: str) -> ShardError:
-    return ShardError(
-        f"{path.name}: record {record} is not as it was written: {what}.",
-        fix="restore the shard, or run the job again.",
-        file=str(path),
-        record=record,
-    )
+    return broken_shard(path, f"record {record} is not as it was written: {what}", record=record)

@@ -86,7 +86,7 @@ class Layout:
 @lru_cache(maxsize=16)
 def make_layout(shapes: tuple[Shape, ...]) -> Layout:
     """Lay out a record of these features, in this order."""
-    body = b""
+    body = bytearray()  # in place: a record may have a thousand features
     fields = []
     for name, dtype, size, width in shapes:
         key = _nested(1, name.encode())
@@ -104,7 +104,7 @@ def make_layout(shapes: tuple[Shape, ...]) -> Layout:
             body += _nested(1, key + _nested(2, feature))
             start = len(body) - len(blank) * size
             fields.append(Field(name, dtype, start, len(blank), size))
-    template = _nested(1, body, max((f.width for f in fields if f.nests), default=0))
+    template = _nested(1, bytes(body), max((f.width for f in fields if f.nests), default=0))
     head = len(template) - len(body)
     return Layout(template, tuple(replace(f, offset=f.offset + head) for f in fields))
 

@@ -15,7 +15,7 @@ from pipeline.write.files import HashingFile
 from pipeline.write.tfrecord import encode_examples
 
 # Bounds what a batch costs as float32 and int64 beside the table itself.
-BATCH_BYTES = 1 << 25
+PART_BYTES = 1 << 25
 
 
 def write_examples(path: Path | str, table: pa.Table | pa.RecordBatchReader) -> File:
@@ -23,7 +23,8 @@ def write_examples(path: Path | str, table: pa.Table | pa.RecordBatchReader) -> 
 
     Floats become float_list (float32); ints and booleans int64_list; dates and timestamps
     int64_list (microseconds since 1970, UTC); strings and binaries bytes_list of one value;
-    fixed-size lists and tensors of numbers a list of all their values.
+    fixed-size lists and tensors of numbers a list of all their values. Any TFRecord reader reads
+    them; `nanproof verify` knows shards alone, whose records are all laid out alike.
 
     Args:
         path: The file; it appears when it is whole.
@@ -60,7 +61,7 @@ def encode_table(table: pa.Table | pa.RecordBatchReader) -> Iterator[Bytes]:
             f"column {name!r}: there are several of the name.", fix="rename them.", column=name
         )
     for batch in table.to_batches() if isinstance(table, pa.Table) else table:
-        step = max(1, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1))
+        step = max(1, PART_BYTES * batch.num_rows // max(batch.nbytes, 1))
         for start in range(0, batch.num_rows, step):
             part = batch.slice(start, step)
             columns = zip(names, part.columns, strict=True)
