@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import pipeline
-from pipeline.errors import ShardError
+from pipeline.errors import ShardError, UsageError
 from pipeline.write import write_examples
 from pipeline.write.columns import Ragged, to_values
 from pipeline.write.decode import decode_examples
@@ -134,3 +134,25 @@ def test_a_long_record_stands_among_short_ones(tmp_path: Path) -> None:
     write_examples(tmp_path / "t", pa.table({"s": texts}))
     parts = [columns["s"].to_pylist() for columns in decode_examples(tmp_path / "t")]
     assert [text.decode() for part in parts for text in part] == texts
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused_unless_asked_for(tmp_path: Path, value: float) -> None:
+    table, path = pa.table({"n": [1, 2], "x": [1.0, value]}), tmp_path / "a.tfrecord"
+    with pytest.raises(ShardError, match="column 'x': 1 values are not finite"):
+        write_examples(path, table)
+    assert not path.exists()
+    write_examples(path, table, allow_nonfinite=True)
+    assert path.exists()
+
+
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    with pytest.raises(UsageError, match="a dict is no Arrow table"):
+        write_examples(path, {"x": [1]})  # type: ignore[arg-type]
+    with pytest.raises(ShardError, match="without columns"):
+        write_examples(path, pa.table({"x": [1]}).select([]))
+    with pytest.raises(UsageError, match="is a URL"):
+        write_examples("memory://a.tfrecord", pa.table({"x": [1]}))
+    batch = pa.table({"x": [1]}).to_batches()[0]
+    assert write_examples(path, batch) == write_examples(path, pa.table({"x": [1]}))
