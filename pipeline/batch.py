@@ -107,12 +107,14 @@ class Malformed:
         row: The line the record starts on.
         data: Its bytes, without the line end.
         detail: What is wrong with it, such as "3 fields, expected 20".
+        file: Of a folder's record, the file below the source; else empty.
     """
 
     row_id: int
     row: int
     data: bytes
     detail: str
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,8 @@ def run_app() -> int:
 def _explain(error: BaseException) -> int:
     if isinstance(error, _Terminated):
         return 128 + signal.SIGTERM
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        return 141  # rich's answer, which has seen to the descriptor
     if isinstance(error, SystemExit):  # nothing of ours raises it
         error = UsageError(
             "code of the schema or the model ended the process.",

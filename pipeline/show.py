@@ -149,7 +149,13 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
     first = min(examples, key=lambda example: (example.source, example.row), default=None)
     if first is None:
         return ""
-    place = harmless_for_logs(one_line(first.source)) + (f":{first.row}" if first.row else "")
+    place = harmless_for_logs(
+        one_line(f"{first.source}/{first.file}" if first.file else first.source)
+    )
+    if first.row and not first.file:
+        place += f":{first.row}"
+    if first.detail and first.file:  # which begins with the file
+        return place + _cell(first.detail).removeprefix(_cell(first.file))
     if first.detail:
         return _place_first(place, _cell(first.detail))
     return f"{place} {_cell(first.value)!r}" if show_values and first.value else place
@@ -252,6 +258,7 @@ def _rules_to_json(
             "count": count,
             "places": [
                 {"source": e.source, "row": e.row}
+                | ({"file": e.file} if e.file else {})
                 | ({"detail": e.detail} if e.detail else {})
                 | ({"value": e.value} if show_values else {})
                 for e in examples.get((column, rule), ())

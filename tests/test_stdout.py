@@ -74,3 +74,15 @@ def test_a_closed_stdout_changes_no_exit_code(make_job: Callable[..., Path]) -> 
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     assert "asked" in ended.stderr
+
+
+def test_a_reader_that_goes_away_is_no_fault_of_the_schema(make_job: Callable[..., Path]) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "check", str(make_job())]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert "ended the process" not in said

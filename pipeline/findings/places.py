@@ -44,7 +44,7 @@ class Place:
         """Return file and line, or row; empty without a place."""
         if self.example is None:
             return ""
-        if not self.example.row:  # the file as a whole
+        if not self.example.row or self.example.file:  # the file as a whole
             return one_line(self.path)
         between = ":" if self.has_lines else " row "
         return f"{one_line(self.path)}{between}{self.example.row}"
@@ -93,7 +93,7 @@ def list_places(result: CheckResult) -> list[list[Place]]:
                 count,
                 fails,
                 e,
-                paths[e.source],
+                f"{paths[e.source]}/{e.file}" if e.file else paths[e.source],
                 result.files[e.source].has_lines,
                 result.details.get(rule, ""),
             )

@@ -171,6 +171,7 @@ def _make_batch(
             row=first + place + 1,
             data=os.fsencode(files[place]),
             detail=f"{escape_path(files[place])}: {fault}",
+            file=escape_path(files[place]),
         )
         for place, fault in faults.items()
     )

@@ -42,12 +42,14 @@ class Example:
         row: As `Batch.rows`.
         value: The cell as it was read; None where a rule is about no one cell.
         detail: What is wrong with a malformed row or a file; never a value of the data.
+        file: Of a folder's row, the file below the source; else empty.
     """
 
     source: str
     row: int
     value: str | None
     detail: str = ""
+    file: str = ""
 
 
 @dataclass
@@ -232,8 +234,9 @@ def _count_batch(result: Scanned, judged: Judged, texts: ReadTexts, task: ScanTa
     result.asked_rows += judged.asked_rows
     result.carried = tuple(dict.fromkeys([*result.carried, *batch.carried.column_names]))
     result.seen.append(list_seen(batch.columns, task.setup.schema))
-    _count(result.broken, result.examples, batch, findings, texts, limit)
-    _count(result.warned, result.warned_examples, batch, judged.warnings, texts, limit)
+    in_files = task.partition.source.format == "images"
+    _count(result.broken, result.examples, batch, findings, texts, limit, in_files)
+    _count(result.warned, result.warned_examples, batch, judged.warnings, texts, limit, in_files)
     _count_malformed(result, batch, limit)
 
 
@@ -289,15 +292,19 @@ def _count(
     findings: Sequence[Finding],
     texts: ReadTexts,
     limit: int,
+    in_files: bool,
 ) -> None:
     for finding in findings:
         key = (finding.column, finding.rule)
         counts[key] += len(finding.positions)
         shown = examples.setdefault(key, [])
         first = finding.positions[: limit - len(shown)]
-        values = texts.cells(finding.column, first).to_pylist() if len(first) else []
-        for position, value in zip(first.tolist(), values, strict=True):
-            shown.append(Example(batch.source, int(batch.rows[position]), value))
+        if not len(first):
+            continue
+        values = texts.cells(finding.column, first).to_pylist()
+        files = texts.cells("path", first).to_pylist() if in_files else [""] * len(first)
+        for position, value, file in zip(first.tolist(), values, files, strict=True):
+            shown.append(Example(batch.source, int(batch.rows[position]), value, file=file))
 
 
 def _count_malformed(result: Scanned, batch: Batch, limit: int) -> None:
@@ -306,7 +313,7 @@ def _count_malformed(result: Scanned, batch: Batch, limit: int) -> None:
         result.broken[key] += len(batch.malformed)
         shown = result.examples.setdefault(key, [])
         for record in batch.malformed[: limit - len(shown)]:
-            shown.append(Example(batch.source, record.row, None, record.detail))
+            shown.append(Example(batch.source, record.row, None, record.detail, record.file))
 
 
 def _summarize(result: Scanned, judged: Judged, placement: Placement, setup: Setup) -> None:
