@@ -162,11 +162,24 @@ def test_a_stream_goes_on_with_the_exact_next_row(
         assert rest == whole[step:], step
 
 
-def test_after_a_resumed_pass_comes_the_next_epoch(out: Path) -> None:
+def test_a_stream_resumed_in_mid_pass_is_that_pass_alone(out: Path) -> None:
     how: dict[str, Any] = {"batch_size": 20, "shuffle": True, "seed": 9, "with_row_ids": True}
-    whole = batches_of(read_shards(out, num_epochs=2, **how))
+    whole = batches_of(read_shards(out, num_epochs=3, **how))
     resumed = read_shards(out, start_step=3, **how)
-    assert [batches_of(resumed), batches_of(resumed)] == [whole[3:4], whole[4:]]
+    assert len(resumed) == 1
+    next(iter(resumed))
+    assert batches_of(resumed) == whole[3:4]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"start_step =\] \[4\]"):
+        batches_of(resumed)
+    after = read_shards(out, start_step=4, **how)
+    assert [batches_of(after), batches_of(after)] == [whole[4:8], whole[8:]]
+
+
+def test_workers_that_drop_the_remainder_have_as_many_batches(out: Path) -> None:
+    for size in (3, 8, 9, 11):
+        how: dict[str, Any] = {"batch_size": size, "drop_remainder": True}
+        lengths = {len(read_shards(out, worker=(index, 3), **how)) for index in range(3)}
+        assert len(lengths) == 1
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 7, NUM_ROWS])

@@ -51,7 +51,8 @@ def read_shards(
 
     Each iteration is a pass over `num_epochs` epochs, and goes on where the last one that was
     read to its end has ended: `fit(train, epochs=5)` sees five orders. A pass that is broken off
-    begins anew. (A distribution strategy reads some batches ahead: an epoch of fewer than
+    begins anew. What `start_step` resumes in the middle of a pass is that pass alone, since Keras
+    would cut all others to its length: read the next ones with their own `start_step`. (A distribution strategy reads some batches ahead: an epoch of fewer than
     eight may count as read to its end before it is.)
 
     Args:
@@ -63,7 +64,8 @@ def read_shards(
             which is a hash's, every time.
         seed: Makes the shuffled orders the same every time; None draws one, for a single worker.
         num_epochs: Epochs a pass; None for no end.
-        drop_remainder: Whether the last batch of an epoch is left out where it is shorter.
+        drop_remainder: Whether the last batch of an epoch is left out where it is shorter. Workers
+            then have as many batches each, as training in step needs.
         worker: `(index, workers)`: which worker's share of every epoch's rows is read, where
             several read the dataset with the same seed. Shares differ by one row at most.
         start_step: Batches that were read before, counted from the first epoch: the stream goes on
@@ -97,10 +99,10 @@ def read_shards(
     manifest = fetch_manifest(str(out)) if is_url(out) else read_manifest(Path(out))
     files = _list_files(str(out), manifest, split)
     if shuffle and seed is None:
-        if worker[1] > 1:
+        if worker[1] > 1 or start_step:
             raise SettingsError(
-                "workers that shuffle without a seed would not share the rows.",
-                fix="give each of them the same seed.",
+                "rows that are shuffled without a seed can be neither shared out nor resumed.",
+                fix="give every worker and every start the same seed.",
             )
         seed = random.getrandbits(62)
     order_seed = seed if shuffle else None
@@ -115,8 +117,9 @@ def read_shards(
     if num_epochs is None:
         wanted = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         batches = batches.apply(wanted)
-    elif not start_step:  # else the first pass is shorter than the others
-        wanted = tf.data.experimental.assert_cardinality(num_epochs * stream.num_batches)
+    else:
+        size = num_epochs * stream.num_batches
+        wanted = tf.data.experimental.assert_cardinality(size - start_step % size)
         batches = batches.apply(wanted)
     return batches.with_options(_make_options(num_workers=worker[1]))
 
@@ -195,14 +198,15 @@ def _make_stream(
     row_bytes = max(1, sum(file.bytes for file in files) // num_rows)
     index, num_workers = worker
     block_rows = manifest.spec.block_rows if manifest.spec.layout == "block" else 1
+    start, share_end = (num_rows * place // num_workers for place in (index, index + 1))
     return Stream(
         files=tuple(file.path for file in files),
         rows=rows,
         block_rows=block_rows,
         piece_records=max(1, min(PIECE_ROWS, PIECE_BYTES // row_bytes) // block_rows),
         window_rows=max(1, min(WINDOW_ROWS, WINDOW_BYTES // row_bytes)),
-        start=num_rows * index // num_workers,
-        stop=num_rows * (index + 1) // num_workers,
+        start=start,
+        stop=start + num_rows // num_workers if drop_remainder else share_end,
         batch_size=batch_size,
         drop_remainder=drop_remainder,
         seed=None if seed is None else seed % 2**63,

@@ -30,8 +30,15 @@ def read_passes(
     """
     per_epoch = stream.num_batches
     position = tf.Variable(start_step, dtype=tf.int64, trainable=False)
+    is_one_pass = num_epochs is not None and start_step % (num_epochs * per_epoch) > 0
 
     def list_epochs(begin: Tensor) -> tf.data.Dataset:
+        if is_one_pass:
+            told = (
+                "this stream was resumed in the middle of a pass, and ends with it; "
+                "read what follows with start_step ="
+            )
+            tf.debugging.Assert(begin == start_step, [told, begin])
         if num_epochs is None:
             end = tf.constant(tf.int64.max // per_epoch * per_epoch, tf.int64)
         else:
