@@ -3,10 +3,11 @@
     python benchmarks/shards_read.py [--rows 1000000] [--epochs 4] [--repeats 5]
 
 Every reader is built once and iterated over some epochs in each round, one after the other, and
-judged by the rate beside that of the bare `TFRecordDataset(files).batch(1024).map(parse_example)`
-of the same round; a second bare one is the null pair. What a pass costs to begin is in the rate,
-and stands apart as the time to the first batch. Slow readers are given the first rows of one epoch
-only. Hugging Face `datasets` is measured where it is installed.
+judged by rate and processor seconds beside those of the bare
+`TFRecordDataset(files).batch(1024).map(parse_example)` of the same round; a second bare one is the
+null pair. What a pass costs to begin is in both, and stands apart as the time to the first batch.
+Slow readers are given the first rows of one epoch only. Hugging Face `datasets` is measured where
+it is installed.
 """
 
 from __future__ import annotations
@@ -120,20 +121,23 @@ def _hugging_face(files: list[str], count: int) -> list[Reader]:
     ]
 
 
+def _compare(ours: list[float], others: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, others, strict=True))
+
+
 def report(readers: list[Reader]) -> None:
-    base, single = (readers[i].rates for i in (0, 2))
-    print(f"{'':26s} {'rows/s, median (spread)':>32s}  x bare  x single  CPU s/M rows  first batch")
+    base, single = readers[0], readers[2]
+    print(
+        f"{'':26s} {'rows/s, median (spread)':>35s}  x bare  x single  CPU s/M rows  x bare"
+        "  first batch"
+    )
     for reader in readers:
-        rates = reader.rates
-
-        def beside(others: list[float], rates: list[float] = rates) -> float:
-            return statistics.median(a / b for a, b in zip(rates, others, strict=True))
-
+        rates, cpu = reader.rates, reader.cpu_seconds
         spread = f"({min(rates):,.0f} to {max(rates):,.0f})"
         print(
             f"{reader.name:26s} {statistics.median(rates):10,.0f} {spread:>24s}"
-            f" {beside(base):6.2f} {beside(single):8.1f}"
-            f" {statistics.median(reader.cpu_seconds):12.2f}"
+            f" {_compare(rates, base.rates):7.2f} {_compare(rates, single.rates):9.1f}"
+            f" {statistics.median(cpu):13.2f} {_compare(cpu, base.cpu_seconds):7.2f}"
             f" {statistics.median(reader.first_seconds) * 1000:10.0f} ms"
         )
 

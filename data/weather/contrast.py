@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.manifest import Manifest, read_manifest
-from pipeline.repair.plan import Plan
 from pipeline.tensorflow_import import silence_import
 
 with silence_import():
@@ -69,11 +68,11 @@ def masked_loss(truth: Any, logits: Any) -> Any:
     return tf.where(tf.math.is_finite(loss), loss, 0.0)
 
 
-def fit(manifest: Manifest, plan: Plan, features: Any, label: Any, masked: bool) -> str:
+def fit(manifest: Manifest, features: Any, label: Any, masked: bool) -> str:
     """Fit the network, and say what became of it."""
     settings = manifest.settings["train"]
     keras.utils.set_random_seed(settings["seed"])
-    model = build_model(manifest.spec, plan.label, hidden=settings["hidden"])
+    model = build_model(manifest.spec, hidden=settings["hidden"])
     compile_model(model, manifest.spec, settings["learning_rate"])
     if masked:
         model.compile(model.optimizer, masked_loss)
@@ -93,11 +92,10 @@ def main() -> None:
     """Print what becomes of the network, and one row that is to blame."""
     out = Path(sys.argv[1])
     manifest = read_manifest(out)
-    plan = Plan.model_validate_json((out / "plan.json").read_text("utf-8"))
     frame, features, label = read_raw(manifest)
     print("The same network on the same raw files, without nanproof")
-    print("as it is    " + fit(manifest, plan, features, label, masked=False))
-    print("loss masked " + fit(manifest, plan, features, label, masked=True))
+    print("as it is    " + fit(manifest, features, label, masked=False))
+    print("loss masked " + fit(manifest, features, label, masked=True))
     for name, values in features.items():
         bad = np.flatnonzero(~np.isfinite(values[:, 0])) if values.dtype == np.float32 else []
         if len(bad):

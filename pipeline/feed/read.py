@@ -52,8 +52,9 @@ def read_shards(
     Each iteration is a pass over `num_epochs` epochs, and goes on where the last one that was
     read to its end has ended: `fit(train, epochs=5)` sees five orders. A pass that is broken off
     begins anew. What `start_step` resumes in the middle of a pass is that pass alone, since Keras
-    would cut all others to its length: read the next ones with their own `start_step`. (A distribution strategy reads some batches ahead: an epoch of fewer than
-    eight may count as read to its end before it is.)
+    would cut all others to its length: read the next ones with their own `start_step`. (A
+    distribution strategy reads some batches ahead: an epoch of fewer than eight may count as read
+    to its end before it is.)
 
     Args:
         out: The dataset's folder, or its fsspec URL, such as `s3://bucket/out`.
