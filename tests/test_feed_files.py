@@ -59,8 +59,6 @@ def out(tmp_path: Path) -> Path:
         ({"worker": (0, 19)}, "no row to read"),
         ({"worker": (0, 2), "shuffle": True}, "same seed"),
         ({"start_step": -1}, "start_step = -1"),
-        ({"start_step": 4, "batch_size": 5}, "beyond the last epoch"),
-        ({"start_step": 8, "batch_size": 5, "num_epochs": 2}, "2 epochs of 4 batches"),
     ],
 )
 def test_what_cannot_be_is_told(out: Path, how: dict[str, Any], told: str) -> None:

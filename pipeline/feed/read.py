@@ -81,7 +81,7 @@ def read_shards(
         UsageError: There is no dataset, or it was written without TFRecord shards.
         DatasetDiffers: The manifest, or a shard that it names, is not what was published. What
             changes later is met while reading, as an error of TensorFlow.
-        SettingsError: There is no such split or worker, or no batch is left to read.
+        SettingsError: There is no such split or worker, or no batch to read.
         NoRowsLeft: The split has no row.
         EnvironmentFailure: A file cannot be fetched, or the cache cannot be written.
 
@@ -108,7 +108,7 @@ def read_shards(
         seed = random.getrandbits(62)
     order_seed = seed if shuffle else None
     stream = _make_stream(manifest, split, files, batch_size, drop_remainder, worker, order_seed)
-    _check_stream(stream, worker, num_epochs, start_step)
+    _check_stream(stream, worker)
     if is_url(out):
         paths = fetch_files(str(out), files, find_cache(cache), verify=verify)
     else:
@@ -214,9 +214,7 @@ def _make_stream(
     )
 
 
-def _check_stream(
-    stream: Stream, worker: tuple[int, int], num_epochs: int | None, step: int
-) -> None:
+def _check_stream(stream: Stream, worker: tuple[int, int]) -> None:
     """Raise unless there is a batch to read."""
     num_rows = stream.stop - stream.start
     if not num_rows:
@@ -230,14 +228,6 @@ def _check_stream(
             expected=f"at most {num_rows:,}, which is what there are of rows",
             got=str(stream.batch_size),
             fix="give a smaller batch_size, or drop_remainder=False.",
-        )
-    if num_epochs is not None and step >= num_epochs * stream.num_batches:
-        raise SettingsError(
-            f"start_step = {step} is beyond the last epoch.",
-            expected=f"less than {num_epochs * stream.num_batches}: {num_epochs} epochs of "
-            f"{stream.num_batches} batches",
-            got=str(step),
-            fix="give more num_epochs, or None for no end.",
         )
 
 
