@@ -25,6 +25,7 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/whole_job.py
+	$(BIN)/python benchmarks/shards.py
 	$(BIN)/python benchmarks/validate.py
 	$(BIN)/python benchmarks/check_start.py
 
