@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
@@ -288,5 +289,40 @@ def test_notmnist_is_cleaned_and_trains(nanproof: Callable[..., Ended], tmp_path
     result = run_job(nanproof, "notmnist.toml", path, tmp_path / "out")
     rows = result["ledger"]["rows"]
     assert (rows["read"], rows["clean"], rows["quarantined"]) == (10_000, 9_859, 141)
+    assert result["training"]["num_nonfinite"] == 0
+    assert result["training"]["value"] > 0.85
+
+
+def test_notmnist_as_pictures_with_broken_ones_is_cleaned_and_trains(
+    nanproof: Callable[..., Ended], tmp_path: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    found = find_dataset("notmnist_idx/t10k-images-idx3-ubyte.gz")
+    data = gzip.decompress(found.read_bytes())[16:]
+    labels = gzip.decompress(Path(str(found).replace("images-idx3", "labels-idx1")).read_bytes())
+    pixels = np.frombuffer(data, np.uint8).reshape(-1, 28, 28)
+    raw = tmp_path / "raw"
+    for place, (picture, label) in enumerate(zip(pixels, labels[8:], strict=True)):
+        folder = raw / LETTERS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        image.fromarray(picture).save(folder / f"{place:05d}.png")
+    blank = {place for place, picture in enumerate(pixels) if picture.std() == 0}
+    sound = [place for place in range(len(pixels)) if place not in blank]
+    broken = np.random.default_rng(7).choice(sound, 20, replace=False).tolist()
+    paths = {int(path.stem): path for path in raw.rglob("*.png")}
+    for place in broken:
+        spoilt = paths[place].read_bytes()
+        paths[place].write_bytes(spoilt[: len(spoilt) // 2] if place % 2 else b"no picture")
+    out = tmp_path / "out"
+    result = run_job(nanproof, "job.toml", raw, out)
+    rows = result["ledger"]["rows"]
+    assert (rows["read"], rows["clean"], rows["quarantined"]) == (10_000, 9_839, 161)
+    aside = [
+        row
+        for file in (out / "quarantine").glob("*.parquet")
+        for row in pq.read_table(file).to_pylist()
+    ]
+    names = {row["path"] or row["_malformed"].decode() for row in aside}
+    assert names == {str(paths[place].relative_to(raw)) for place in [*blank, *broken]}
     assert result["training"]["num_nonfinite"] == 0
     assert result["training"]["value"] > 0.85
