@@ -198,8 +198,20 @@ def test_what_escapes_the_gate_is_seen_at_the_next_look_and_rolled_back() -> Non
     with pytest.raises(GuardBudgetSpent, match="non-finite"):
         model.fit(x, y, batch_size=BATCH, epochs=3, verbose=0)
     assert_state_is_finite(model)
-    assert [i.done for i in model.guard.incidents if i.kind == "budget"] == [
+    assert [i.done for i in model.guard.incidents if i.kind == "state"] == [
         "rolled back",
         "rolled back",
         "stopped",
     ]
+
+
+def test_what_escapes_the_gate_at_once_is_taken_back_at_once() -> None:
+    x, y, _ = data()
+    model = guarded(net(), max_rollbacks=2)
+    model.compile(keras.optimizers.Adam(0.001, beta_1=1.0), "mse")
+    for _ in range(2):
+        model.train_on_batch(x, y)
+        assert_state_is_finite(model)
+    with pytest.raises(GuardBudgetSpent, match="non-finite"):
+        model.train_on_batch(x, y)
+    assert_state_is_finite(model)

@@ -74,6 +74,12 @@ def loss_over_the_batch() -> Any:
     return stack(*parts, shape=(4,)), numbers(NUM_ROWS, 4)
 
 
+def weights_regularised() -> Any:
+    kinds = {"kernel_regularizer": "l2", "bias_regularizer": "l2"}
+    parts = (layers.Dense(5, **kinds), layers.BatchNormalization(gamma_regularizer="l2"))
+    return stack(*parts, shape=(4,)), numbers(NUM_ROWS, 4)
+
+
 def subclassed() -> Any:
     return Subclassed(), numbers(NUM_ROWS, 4)
 
@@ -85,6 +91,7 @@ NETS: list[Callable[[], Any]] = [
     recurrent_under_a_mask,
     attention,
     loss_over_the_batch,
+    weights_regularised,
     subclassed,
 ]
 
@@ -218,7 +225,7 @@ def test_a_row_whose_own_loss_or_gradient_is_not_finite_is_left_out(column: str,
     assert {row.seen for row in incidents[0].rows} == {seen}
 
 
-@pytest.mark.parametrize("net", [dense, dense_with_batch_statistics, attention])
+@pytest.mark.parametrize("net", [dense, dense_with_batch_statistics, weights_regularised])
 @pytest.mark.parametrize("strict", [False, True])
 def test_without_a_fault_guarded_training_is_plain_training(net: Any, strict: bool) -> None:
     found = []

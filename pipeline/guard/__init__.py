@@ -4,15 +4,20 @@ model.py       guarded: makes a model's training step a guarded one
 loss.py        GuardedLoss: the loss alone, and what that cannot do
 settings.py    what may pass, and how often to skip
 function.py    what fit calls
+execution.py   several steps to a call
 step.py        the fast step, and the careful one behind it
 attempt.py     one step, whole or not at all
 commit.py      all replicas or none
+usual.py       what loss and gradient norm usually are; where an explosion begins
 probe.py       which rows are to blame
+layers.py      which layer or gradient is
 finite.py      where non-finite numbers are looked for
 batch.py       nested batches and their rows
+report.py      what the careful step tells the host
 incident.py    what is written down
+table.py       and shown at the end
 witness.py     incidents and the skip budget
-recovery.py    looks at the state, roll-backs, the end
+recovery.py    a smaller rate, a roll-back, the end
 snapshot.py    copies of good states
 """
 

@@ -7,6 +7,7 @@ bounds are the state committed and the optimizer applied.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import keras
@@ -15,10 +16,13 @@ import tensorflow as tf
 from pipeline.guard.batch import Parts, Tensor, num_rows
 from pipeline.guard.commit import Update, commit_if
 from pipeline.guard.finite import all_finite, squared_norm
+from pipeline.guard.layers import Places, watch_layers
 from pipeline.guard.settings import GuardSettings
 
 # Where a fault can be seen, in the order in which a step meets them.
 GATES = ("input", "label", "weight", "loss", "gradient", "state", "rate")
+# Finite, but far outside what it usually is.
+EXPLOSIONS = ("loss", "gradient")
 
 
 class Outcome(NamedTuple):
@@ -26,11 +30,12 @@ class Outcome(NamedTuple):
 
     Args:
         logs: The metrics as they are, or would have been, after the step.
-        gates: bool `(7,)` in the order of `GATES`; True where in bounds.
+        gates: bool `(9,)` in the order of `GATES` and `EXPLOSIONS`; True where in bounds.
         committed: bool scalar; False means that nothing has changed.
         loss: float32 scalar, before loss scaling.
         gradient_norm: float32 scalar, after loss scaling is undone.
         learning_rate: float32 scalar.
+        places: bool `(places,)`; True where finite. Empty where nobody asked for places.
     """
 
     logs: dict[str, Tensor]
@@ -39,6 +44,7 @@ class Outcome(NamedTuple):
     loss: Tensor
     gradient_norm: Tensor
     learning_rate: Tensor
+    places: Tensor
 
 
 class HeldState(keras.StatelessScope):  # type: ignore[misc]
@@ -48,21 +54,35 @@ class HeldState(keras.StatelessScope):  # type: ignore[misc]
         super().__init__(collect_losses=True)
         self.wanted: dict[int, tuple[Any, Tensor]] = {}
 
+    def get_current_value(self, variable: Any) -> Any:
+        value = super().get_current_value(variable)
+        # Keras hands what this gives to a weight's regularizer, which cannot take None.
+        return variable._value if value is None else value
+
     def add_update(self, update: tuple[Any, Tensor]) -> None:
         super().add_update(update)
         self.wanted[id(update[0])] = update
 
 
 def attempt_step(
-    model: Any, settings: GuardSettings, parts: Parts, *, exact: bool = False
+    model: Any,
+    settings: GuardSettings,
+    parts: Parts,
+    limits: Tensor,
+    places: Places | None = None,
 ) -> Outcome:
     """Make one step on a batch, in a replica's context, if it is in bounds.
 
-    `exact` is that of `all_finite`.
+    Args:
+        model: A compiled and built model.
+        settings: The guard's.
+        parts: The batch.
+        limits: As `Usual.limits`.
+        places: Look at every number, not at sums, and see to it that every place is looked at.
     """
-    x, y, sample_weight, _ = parts
-    with HeldState() as held:
-        loss, gradients, logs = _forward_and_back(model, x, y, sample_weight)
+    exact = places is not None
+    with HeldState() as held, _watch(model, exact) as outputs:
+        loss, gradients, logs = _forward_and_back(model, parts)
     floatx = keras.config.floatx()
     variables = [variable for variable, _ in held.wanted.values()]
     values = [value for _, value in held.wanted.values()]
@@ -70,24 +90,36 @@ def attempt_step(
     rate = tf.cast(tf.convert_to_tensor(model.optimizer.learning_rate), tf.float32)
     gates = tf.stack(
         [
-            all_finite(x, model.compute_dtype, exact=exact),
-            all_finite(y, floatx, exact=exact),
-            all_finite(sample_weight, floatx, exact=exact),
+            all_finite(parts.x, tf.float32, exact=exact),
+            all_finite(parts.y, floatx, exact=exact),
+            all_finite(parts.sample_weight, floatx, exact=exact),
             tf.math.is_finite(loss),
             tf.math.is_finite(norm) & (norm <= settings.max_gradient_norm),
             all_finite(values, tf.float32, exact=exact),
             # An update is at least of the order of the rate, and of rate times gradient in SGD.
             tf.math.is_finite(rate * tf.where(tf.math.is_finite(norm), norm + 1.0, 1.0)),
+            ~(tf.math.is_finite(loss) & (loss > limits[0])),
+            ~(tf.math.is_finite(norm) & (norm > limits[1])),
         ]
     )
+    checked = tf.zeros([0], tf.bool)
+    if places is not None:
+        checked = places.check(outputs, model, gradients)
+    if settings.clip is not None:
+        gradients = [_scale(gradient, limits[2], norm) for gradient in gradients]
     update = Update(model, variables, values, gradients)
     committed = commit_if(tf.reduce_all(gates), update, settings.strict)
-    return Outcome(logs, gates, committed, loss, norm, rate)
+    return Outcome(logs, gates, committed, loss, norm, rate, checked)
 
 
-def _forward_and_back(
-    model: Any, x: Any, y: Any, sample_weight: Any
-) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+def _watch(model: Any, wanted: bool) -> AbstractContextManager[list[tuple[str, Any]]]:
+    # Replicas are traced in threads of one process, and may meet within a layer.
+    alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return watch_layers(model) if wanted and alone else nullcontext([])
+
+
+def _forward_and_back(model: Any, parts: Parts) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    x, y, sample_weight, _ = parts
     with tf.GradientTape() as tape:
         y_pred = call_model(model, x, training=True)
         loss = model._compute_loss(
@@ -99,6 +131,17 @@ def _forward_and_back(
     gradients = tape.gradient(scaled_loss, model.trainable_weights)
     logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     return tf.cast(loss, tf.float32), gradients, logs
+
+
+def _scale(gradient: Any, limit: Tensor, norm: Tensor) -> Any:
+    """Shorten a gradient as the global norm has to be; one that is in bounds stays, bit for bit."""
+    if gradient is None:
+        return None
+    factor = tf.where(norm > limit, limit / norm, 1.0)
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values * tf.cast(factor, gradient.dtype)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient * tf.cast(factor, gradient.dtype)
 
 
 def call_model(model: Any, x: Any, *, training: bool) -> Any:

@@ -9,8 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pipeline.guard.execution import make_train_function
 from pipeline.guard.recovery import Recovery
-from pipeline.guard.step import GuardedStep, make_train_function
+from pipeline.guard.step import GuardedStep
+from pipeline.guard.usual import Usual
+
+# What an error of the data pipeline, which is no step's, has in its text.
+_FEED = "IteratorGetNext"
 
 
 class GuardedFunction:
@@ -23,6 +28,7 @@ class GuardedFunction:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._counter = tf.Variable(model.guard.step, dtype=tf.int64, trainable=False)
+        self._usual = Usual(model.guard.settings)
         self._recovery: Recovery | None = None
         self._train: Callable[[Any], dict[str, Any]] | None = None
         # `train_on_batch` gives its logs as a bare list, which must not grow.
@@ -41,16 +47,32 @@ class GuardedFunction:
         """
         if self._recovery is None:
             iterator = _build(self._model, iterator)
-            self._recovery = Recovery(self._model, self._model.guard, self._counter)
+            self._recovery = Recovery(self._model, self._model.guard, self._counter, self._usual)
             self._recovery.begin()
+        guard = self._model.guard
         if self._train is None:
-            guard = self._model.guard
-            step = GuardedStep(self._model, guard.settings, self._counter, guard.hear)
+            step = GuardedStep(self._model, guard.settings, self._counter, self._usual, guard.hear)
             self._train = make_train_function(self._model, step)
-        logs = self._train(iterator)
+        try:
+            logs = self._train(iterator)
+        except tf.errors.InvalidArgumentError as error:
+            logs = self._skip_refused(error)
         if self._recovery.after_steps(int(self._model.steps_per_execution)):
             self._train = None
         return {**logs, **self._counts()} if self.logs_counts else logs
+
+    def _skip_refused(self, error: tf.errors.InvalidArgumentError) -> dict[str, Any]:
+        """Skip a step that TensorFlow would not compute: an operation ran before any update.
+
+        The rest of its execution is lost with it.
+        """
+        if _FEED in str(error):
+            raise error
+        rate = float(tf.convert_to_tensor(self._model.optimizer.learning_rate).numpy())
+        recent = self._usual.recent().numpy()
+        self._model.guard.hear_refused(self.step, str(error), rate, recent)
+        self._counter.assign_add(1)
+        return dict(self._model.get_metrics_result())
 
     def end_epoch(self) -> None:
         """Judge an epoch as a whole; as a call raises."""

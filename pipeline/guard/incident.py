@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_NUM_BEFORE = 8
+
 
 @dataclass(frozen=True)
 class BadRow:
@@ -14,7 +16,9 @@ class BadRow:
     Args:
         position: Its place in the batch as it was fed, from 0.
         row_id: Its id, or None if the features carried none.
-        seen: "input", "label", "weight", "loss" (non-finite prediction or loss) or "gradient".
+        seen: "input" (as it is, or cast to the float16 in which the model takes it), "label",
+            "weight", "loss" (prediction or loss) or "gradient". Under kind "explosion", loss and
+            gradient may be finite and far outside those of the batch's other rows.
     """
 
     position: int
@@ -31,16 +35,25 @@ class Incident:
         epoch: The epoch that `fit` was in, from 0; 0 outside `fit`.
         step_in_epoch: Steps made before it in that epoch.
         kind: "rows" (single rows are to blame), "batch" (no single row could be named),
-            "state" (weights, slots or statistics were found non-finite) or "budget" (more was
-            skipped than may be).
-        first_seen: "input", "label", "weight", "loss", "gradient", "rate" or "state".
-        rows: The rows to blame; empty unless the kind is "rows".
+            "explosion" (finite, but loss or gradient norm far beyond what it usually is), "state"
+            (weights, slots or statistics were found non-finite) or "budget" (more was skipped
+            than may be).
+        first_seen: "input", "label", "weight", "loss", "gradient", "rate", "state", or "operation"
+            (TensorFlow refused to compute).
+        rows: The rows to blame; empty where none could be named.
         num_rows: Rows in the batch; 0 where the incident is not about a batch.
         loss: Loss of the batch as it was fed; may be non-finite; 0 without a batch.
         gradient_norm: Global norm of the gradient of the batch as it was fed; 0 without a batch.
         learning_rate: The rate at that step.
         done: "dropped rows", "tried again" (with success and every row, where only sums
-            overflowed or only XLA failed), "skipped step", "rolled back" or "stopped".
+            overflowed or only XLA failed), "skipped step", "cut rate", "rolled back", "went on"
+            (a spent budget that no rate is to blame for) or "stopped".
+        loss_scale: What the optimizer multiplies the loss by; 1 without loss scaling.
+        place: The first layer, in the order of the forward pass, whose output was not finite on
+            the rows that were not to blame, or else "gradient of" the first weight whose gradient
+            was not. "" where all were finite, or the step was made without the bad rows.
+        before: Loss and gradient norm of the last good steps before, at most 8, the latest last.
+        note: What else there is to say, such as why no row could be named.
     """
 
     step: int
@@ -54,6 +67,10 @@ class Incident:
     gradient_norm: float
     learning_rate: float
     done: str
+    loss_scale: float = 1.0
+    place: str = ""
+    before: tuple[tuple[float, float], ...] = ()
+    note: str = ""
 
     @property
     def num_skipped_rows(self) -> int:
@@ -70,7 +87,17 @@ class Incident:
         """
         fields = asdict(self)
         fields["rows"] = [asdict(row) for row in self.rows]
-        for name in ("loss", "gradient_norm", "learning_rate"):
+        fields["before"] = [{"loss": loss, "gradient_norm": norm} for loss, norm in self.before]
+        for name in ("loss", "gradient_norm", "learning_rate", "loss_scale"):
             if not math.isfinite(fields[name]):
                 fields[name] = repr(fields[name])
         return fields
+
+
+def steps_before(recent: Any) -> tuple[tuple[float, float], ...]:
+    """Give loss and gradient norm of the last 8 steps, the latest last.
+
+    Args:
+        recent: `(2, count)`, the newest first.
+    """
+    return tuple((float(loss), float(norm)) for loss, norm in recent.T[:_NUM_BEFORE][::-1])

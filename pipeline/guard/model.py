@@ -24,8 +24,12 @@ def guarded(
     *,
     strict: bool = False,
     max_gradient_norm: float = 1e30,
+    explosion_ratio: float = 1000.0,
+    clip: float | None = None,
     max_skipped_in_a_row: int = 10,
     max_skipped_ratio: float = 0.1,
+    max_rate_cuts: int = 1,
+    rate_cut_factor: float = 0.5,
     max_rollbacks: int = 3,
     rollback_rate_factor: float = 0.1,
     look_every_steps: int = 200,
@@ -48,9 +52,13 @@ def guarded(
         strict: Look at the whole state after every update; see `GuardSettings` for this and the
             other settings.
         max_gradient_norm: The greatest global gradient norm that changes anything.
+        explosion_ratio: How many times the usual gradient norm is an explosion.
+        clip: How many times the recent gradient norm a gradient is shortened to; None is never.
         max_skipped_in_a_row: Steps that may be skipped one after another.
         max_skipped_ratio: Part of the rows of an epoch that may be skipped, in [0, 1].
-        max_rollbacks: How often a spent budget is answered by a roll-back.
+        max_rate_cuts: How often a spent budget is answered by a smaller rate alone.
+        rate_cut_factor: What such a cut multiplies the learning rate by.
+        max_rollbacks: How often it is answered by a roll-back, after that.
         rollback_rate_factor: What a roll-back multiplies the learning rate by.
         look_every_steps: Steps between two looks at the whole state.
         incidents_path: A file for the incidents, one line of JSON each.
@@ -66,8 +74,12 @@ def guarded(
     settings = GuardSettings(
         strict=strict,
         max_gradient_norm=max_gradient_norm,
+        explosion_ratio=explosion_ratio,
+        clip=clip,
         max_skipped_in_a_row=max_skipped_in_a_row,
         max_skipped_ratio=max_skipped_ratio,
+        max_rate_cuts=max_rate_cuts,
+        rate_cut_factor=rate_cut_factor,
         max_rollbacks=max_rollbacks,
         rollback_rate_factor=rollback_rate_factor,
         look_every_steps=look_every_steps,

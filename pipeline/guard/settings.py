@@ -19,10 +19,19 @@ class GuardSettings:
         max_gradient_norm: A step with a greater global gradient norm changes nothing. Above
             1.8e19 the square of the norm overflows float32, so such a norm counts as infinite
             whatever is set here.
+        explosion_ratio: A step is skipped, though finite, where its gradient norm is beyond this
+            many times the usual one, or its loss beyond the square of it. Usual is the median of
+            the last 64 good steps, the highest so far.
+        clip: Shorten a gradient whose norm is beyond this many times the recent median to that;
+            None shortens none. A sparse gradient counts with its parts; under a distribution
+            strategy each replica's gradient counts for itself.
         max_skipped_in_a_row: Steps that may be skipped one after another.
         max_skipped_ratio: Part of the rows of an epoch that may be skipped, in [0, 1]; judged
             from the 100th step of an epoch on, and at its end.
-        max_rollbacks: How often a spent budget is answered by a roll-back before training stops.
+        max_rate_cuts: How often a spent budget is answered by a smaller rate alone, which it is
+            only where good steps are made in between.
+        rate_cut_factor: What such a cut multiplies the learning rate by, in (0, 1].
+        max_rollbacks: How often one is answered by a roll-back, after that, before training stops.
         rollback_rate_factor: What a roll-back multiplies the learning rate by, in (0, 1].
         look_every_steps: Steps between two looks at the whole state; each takes a snapshot.
         incidents_path: A file to which every incident is appended as one line of JSON.
@@ -35,8 +44,16 @@ class GuardSettings:
 
     strict: bool = False
     max_gradient_norm: float = 1e30
+    # In 26 sound runs of 150 to 3,000 steps, Student-t noise of 1.5 degrees of freedom among them,
+    # the norm came to 65 times the usual one at most, and the loss to 722 times. Of 13 that
+    # explode, 10 went beyond this while they were finite, the others in their first update.
+    explosion_ratio: float = 1000.0
+    clip: float | None = None
     max_skipped_in_a_row: int = 10
     max_skipped_ratio: float = 0.1
+    max_rate_cuts: int = 1
+    # A rate just beyond the edge of stability is within it at half.
+    rate_cut_factor: float = 0.5
     max_rollbacks: int = 3
     rollback_rate_factor: float = 0.1
     # At 200 the copy of the state cost under 1% of the cheapest step that was timed.
@@ -46,6 +63,10 @@ class GuardSettings:
 
     def __post_init__(self) -> None:
         _demand("max_gradient_norm", self.max_gradient_norm, 0.0, math.inf)
+        _demand("explosion_ratio", self.explosion_ratio, 1.0, math.inf)
+        _demand("clip", 1.0 if self.clip is None else self.clip, 1e-6, math.inf)
+        _demand("max_rate_cuts", self.max_rate_cuts, 0, math.inf)
+        _demand("rate_cut_factor", self.rate_cut_factor, 1e-6, 1.0)
         _demand("max_skipped_in_a_row", self.max_skipped_in_a_row, 1, math.inf)
         _demand("max_skipped_ratio", self.max_skipped_ratio, 0.0, 1.0)
         _demand("max_rollbacks", self.max_rollbacks, 0, math.inf)

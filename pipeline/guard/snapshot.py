@@ -13,39 +13,54 @@ Values = list[np.ndarray[Any, Any]]
 class Snapshots:
     """The last few good states of a model and its optimizer, in host memory.
 
+    A state is good once the steps made from it were good as well: until then it is a candidate,
+    since one that lies in the middle of a divergence is still finite.
+
     Args:
         model: A compiled and built model.
-        num_kept: How many are kept besides the first. A snapshot may have been taken in the middle
-            of a divergence; each roll-back without a new one between goes one further back.
+        num_kept: How many are kept besides the first. Each roll-back without a new one between
+            goes one further back.
     """
 
     def __init__(self, model: Any, num_kept: int = 2) -> None:
         self._model = model
         self._num_kept = num_kept
-        self._taken: list[Values] = []
+        self._good: list[Values] = []
+        self._candidate: Values | None = None
 
-    def take(self, *, keep: bool) -> str | None:
-        """Look at the state: keep a copy if it is finite, or name a variable that is not.
+    def take(self, *, sound: bool) -> str | None:
+        """Look at the state: make it the candidate if it is finite, or name a variable that is not.
 
         The learning rate is no part of the verdict: the gate judges it at every step.
+
+        Args:
+            sound: Whether the steps made since the last look were good. The candidate of then
+                becomes good; if not, it stays one, and no other is taken.
         """
         variables, rate = self._variables(), rate_variable(self._model.optimizer)
         values = [np.asarray(variable.value) for variable in variables]
         for variable, value in zip(variables, values, strict=True):
             if variable is not rate and not _is_finite(value):
                 return str(variable.path)
-        if not keep:
+        if not sound:
             return None
-        self._taken.append([value.copy() for value in values])
-        if len(self._taken) > self._num_kept + 1:
-            del self._taken[1]
+        if self._candidate is not None:
+            self._good.append(self._candidate)
+        self._candidate = [value.copy() for value in values]
+        if not self._good:
+            # Before the first step nothing can have gone wrong.
+            self._good.append(self._candidate)
+            self._candidate = None
+        if len(self._good) > self._num_kept + 1:
+            del self._good[1]
         return None
 
     def restore(self) -> None:
-        """Write the last snapshot back; the one before it is next, down to the first."""
-        values = self._taken[-1]
-        if len(self._taken) > 1:
-            self._taken.pop()
+        """Write the last good snapshot back; the one before it is next, down to the first."""
+        self._candidate = None
+        values = self._good[-1]
+        if len(self._good) > 1:
+            self._good.pop()
         for variable, value in zip(self._variables(), values, strict=True):
             variable.assign(value)
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import GuardBudgetSpent
-from pipeline.guard.attempt import GATES
-from pipeline.guard.incident import BadRow, Incident
+from pipeline.guard.incident import BadRow, Incident, steps_before
+from pipeline.guard.report import SEEN, Report
 from pipeline.guard.settings import GuardSettings
+from pipeline.guard.table import make_table
 
-# The masks of a report, in their order.
-_SEEN = ("input", "label", "weight", "loss", "gradient")
-_OF_THE_DATA = frozenset(("input", "label", "weight"))
+# Faults for which no learning rate is to blame.
+_OF_THE_DATA = frozenset(("input", "label", "weight", "operation"))
+_NO_ROWS = "an array is sparse or a scalar: its rows cannot be told apart, so the batch is blamed"
+# How lines begin that say where TensorFlow was, and not what it met.
+_NO_REASON = ("Graph execution error", "Detected at node", "File ", "Stack trace", "[[")
+_MAX_REASON = 300
 # Below this many steps a single bad batch says little about a ratio.
 _MIN_STEPS_FOR_RATIO = 100
 _MAX_ROWS_NAMED = 10
@@ -31,14 +36,15 @@ class Witness:
         epoch: The epoch that `fit` is in, from 0.
         skipped_rows: Rows of this epoch that had no part in an update.
         skipped_steps: Steps of this epoch that changed nothing.
-        rollbacks: How often the budget was spent.
+        rate_cuts: How often the answer to a spent budget was a smaller rate alone.
+        rollbacks: How often it was a roll-back, or, where the data alone are to blame, to go on.
     """
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
         self.step = 0
         self.incidents: list[Incident] = []
-        self.rollbacks = 0
+        self.rate_cuts = self.rollbacks = 0
         self.begin_epoch(0, 0)
         self.forget()
 
@@ -57,43 +63,48 @@ class Witness:
         self._last_skipped = -1
         self._counted_from, self._skipped_parts = step, 0.0
 
-    def hear(
-        self,
-        step: Any,
-        masks: Any,
-        row_ids: Any,
-        gates: Any,
-        scalars: Any,
-        committed: Any,
-        rescaled: Any,
-    ) -> None:
-        """Write down a bad step as the careful step reports it.
-
-        Args:
-            step: int scalar.
-            masks: bool `(5, batch)`: bad input, label, weight, loss, gradient.
-            row_ids: `(batch,)` int or bytes; -1 for none.
-            gates: bool `(7,)`: the first attempt's gates, in the order of `GATES`.
-            scalars: The first attempt's loss, gradient norm and learning rate.
-            committed: Whether the step was made without the bad rows.
-            rescaled: Whether it was an overflow that a smaller loss scale answers.
-        """
-        if rescaled:
+    def hear(self, report: Report, place_names: list[str]) -> None:
+        """Write down a bad step as the careful step reports it."""
+        if report.rescaled:
             return
-        blamed = _is_rows_fault(masks, bool(committed))
-        loss, norm, rate = (float(value) for value in scalars)
+        blamed, committed = report.blames_rows, bool(report.committed)
+        loss, norm, rate, scale = (float(value) for value in report.scalars)
         incident = Incident(
-            step=int(step),
+            step=int(report.step),
             epoch=self.epoch,
-            step_in_epoch=int(step) - self.epoch_start,
-            kind="rows" if blamed else "batch",
-            first_seen=_first_seen(masks, gates),
-            rows=_name_rows(masks, row_ids) if blamed else (),
-            num_rows=int(masks.shape[1]),
+            step_in_epoch=int(report.step) - self.epoch_start,
+            kind="explosion" if report.exploded else "rows" if blamed else "batch",
+            first_seen=report.first_seen,
+            rows=_name_rows(report.masks, report.row_ids) if blamed else (),
+            num_rows=int(report.masks.shape[1]),
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
-            done=_what_was_done(blamed, bool(committed)),
+            done=_what_was_done(blamed, committed),
+            loss_scale=scale,
+            place=report.first_place(place_names),
+            before=steps_before(report.recent),
+            note="" if report.has_rows else _NO_ROWS,
+        )
+        self._count(incident)
+        self.note(incident)
+
+    def hear_refused(self, step: int, message: str, rate: float, recent: Any) -> None:
+        """Write down a step that TensorFlow refused to compute; its rows are not known."""
+        incident = Incident(
+            step=step,
+            epoch=self.epoch,
+            step_in_epoch=step - self.epoch_start,
+            kind="batch",
+            first_seen="operation",
+            rows=(),
+            num_rows=0,
+            loss=math.nan,
+            gradient_norm=math.nan,
+            learning_rate=rate,
+            done="skipped step",
+            before=steps_before(recent),
+            note=_reason_of(message),
         )
         self._count(incident)
         self.note(incident)
@@ -104,9 +115,11 @@ class Witness:
             self.in_a_row = self.in_a_row + 1 if follows else 1
             self._last_skipped = incident.step
             self.skipped_steps += 1
+            self._skipped_parts += 1.0
+        elif incident.rows:
+            self._skipped_parts += len(incident.rows) / incident.num_rows
         self.skipped_rows += incident.num_skipped_rows
-        self._skipped_parts += incident.num_skipped_rows / max(incident.num_rows, 1)
-        if incident.num_skipped_rows:
+        if incident.rows or incident.done == "skipped step":
             self.causes[incident.first_seen] += 1
 
     def note(self, incident: Incident) -> None:
@@ -115,6 +128,10 @@ class Witness:
         if self.settings.incidents_path is not None:
             with open(self.settings.incidents_path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(incident.to_json(), allow_nan=False) + "\n")
+
+    def table(self) -> str:
+        """Give the incidents as a table in plain text, like ones in a row as one line."""
+        return make_table(self.incidents)
 
     def was_skipped(self, step: int) -> bool:
         """Tell whether `step` is the last one of a row of skipped steps."""
@@ -149,7 +166,7 @@ class Witness:
         named = sorted({str(row.row_id) for row in rows if row.row_id is not None})
         return GuardBudgetSpent(
             f"training stopped at step {step} (epoch {self.epoch}): {reason}, "
-            f"after {self.rollbacks} roll-backs.",
+            f"after {self.rate_cuts} cuts of the rate and {self.rollbacks} roll-backs.",
             expected=f"at most {self.settings.max_skipped_in_a_row} bad steps in a row and "
             f"{self.settings.max_skipped_ratio:.0%} of the rows",
             got=f"faults first seen in {causes or 'the state'}",
@@ -164,12 +181,6 @@ class Witness:
         )
 
 
-def _is_rows_fault(masks: Any, committed: bool) -> bool:
-    bad = masks.any(axis=0)
-    # Where every row failed in the model and not in its data, it is the model that failed.
-    return bool(bad.any()) and (committed or not bad.all() or bool(masks[:3].any(axis=0).all()))
-
-
 def _what_was_done(blamed: bool, committed: bool) -> str:
     if not committed:
         return "skipped step"
@@ -179,7 +190,7 @@ def _what_was_done(blamed: bool, committed: bool) -> str:
 def _name_rows(masks: Any, row_ids: Any) -> tuple[BadRow, ...]:
     named = []
     for position in np.flatnonzero(masks.any(axis=0)):
-        seen = _SEEN[int(np.argmax(masks[:, position]))]
+        seen = SEEN[int(np.argmax(masks[:, position]))]
         named.append(BadRow(int(position), _row_id(row_ids[position]), seen))
     return tuple(named)
 
@@ -190,9 +201,8 @@ def _row_id(value: Any) -> int | str | None:
     return int(value) if value >= 0 else None
 
 
-def _first_seen(masks: Any, gates: Any) -> str:
-    """Give the first gate that closed; of rows found to be bad, the first mask."""
-    for name, found in zip(_SEEN[:3], masks[:3].any(axis=1), strict=True):
-        if found:
-            return name
-    return next((name for name, good in zip(GATES, gates, strict=True) if not good), "state")
+def _reason_of(message: str) -> str:
+    """Give the line of TensorFlow's message that says what was wrong with the values."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(_NO_REASON)]
+    return (said or lines or [""])[0][:_MAX_REASON]

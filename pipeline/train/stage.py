@@ -87,7 +87,12 @@ def train_dataset(
         model,
         strict=settings.strict,
         max_skipped_ratio=settings.max_skipped_ratio,
+        explosion_ratio=settings.explosion_ratio,
+        clip=settings.clip or None,
         max_skipped_in_a_row=settings.max_skipped_in_a_row,
+        max_rate_cuts=settings.max_rate_cuts,
+        max_rollbacks=settings.max_rollbacks,
+        look_every_steps=settings.look_every_steps,
         incidents_path=folder / "incidents.jsonl",
     )
     compile_model(model, manifest.spec, settings.learning_rate)
