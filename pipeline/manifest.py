@@ -100,6 +100,12 @@ class Label(Entry):
     lower: int | float | None = None
     upper: int | float | None = None
 
+    @model_validator(mode="after")
+    def _is_sound(self) -> Label:
+        if (self.task == "classification") != (self.classes is not None):
+            raise ValueError("task and classes do not agree")
+        return self
+
     @property
     def dtype(self) -> Literal["float32", "int64"]:
         """Return the dtype in the shard."""
@@ -162,14 +168,21 @@ class File(Entry):
     """One file of the dataset.
 
     Attributes:
-        path: Relative to the manifest, with `/` between its parts.
+        path: Relative to the manifest, with `/` between its parts, and below its folder.
         bytes: Its size.
         sha256: Its SHA-256, in hexadecimal.
     """
 
     path: str
     bytes: int
-    sha256: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _lies_below(self) -> File:
+        parts = self.path.split("/")
+        if "\0" in self.path or not {"", ".", ".."}.isdisjoint(parts):
+            raise ValueError(f"{self.path[:60]!r} is no path below the dataset's folder")
+        return self
 
 
 class Shard(Entry):
@@ -181,7 +194,7 @@ class Shard(Entry):
         tfrecord: The features as the spec has them, the label, the weight, `row_id`.
     """
 
-    rows: int
+    rows: int = Field(ge=1)
     parquet: File | None = None
     tfrecord: File | None = None
 
@@ -196,6 +209,13 @@ class Split(Entry):
 
     rows: int
     shards: tuple[Shard, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Split:
+        counted = sum(shard.rows for shard in self.shards)
+        if counted != self.rows:
+            raise ValueError(f"{counted:,} rows in its shards, {self.rows:,} in all")
+        return self
 
 
 class SourceEntry(Entry):
@@ -309,7 +329,8 @@ def parse_manifest(content: bytes, path: str) -> Manifest:
         manifest = Manifest.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        _refuse(path, f"{'.'.join(map(str, first['loc'])) or 'the text'}: {first['msg']}")
+        where = ".".join(map(str, first["loc"])) or "the text"
+        _refuse(path, f"{where}: {first['msg'].removeprefix('Value error, ')}")
     if given != _hash(document):
         _refuse(path, "its checksum is not its text's: it was edited, or is damaged")
     return manifest

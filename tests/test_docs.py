@@ -124,7 +124,9 @@ def list_settings(table: Settings) -> list[tuple[str, Any, Any]]:
 SCHEMA = json.loads((ROOT / "docs" / "job.schema.json").read_text())
 
 
-@pytest.mark.parametrize("file", sorted(ROOT.glob("data/*/job.toml")), ids=lambda p: p.parent.name)
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("data/*/*.toml")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
 def test_the_json_schema_takes_the_jobs_there_are(file: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(tomllib.loads(file.read_text()), SCHEMA)

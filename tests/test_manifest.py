@@ -31,7 +31,10 @@ WRITER = load(ROOT / "docs" / "manifest.py")
 
 
 def file(path: str) -> File:
-    return File(path=path, bytes=3, sha256="ab")
+    return File(path=path, bytes=3, sha256="ab" * 32)
+
+
+FILE = {"path": "a.json", "bytes": 3, "sha256": "ab" * 32}
 
 
 def manifest_of(**changed: Any) -> Manifest:
@@ -100,7 +103,9 @@ def test_all_files_are_listed_in_order() -> None:
 
 def test_a_class_index_is_int64_and_a_regression_label_float32() -> None:
     assert Label(name="y", kind="float", task="regression").dtype == "float32"
-    assert Label(name="y", kind="bool", task="classification").dtype == "int64"
+    assert (
+        Label(name="y", kind="bool", task="classification", classes=(False, True)).dtype == "int64"
+    )
 
 
 def test_no_manifest_means_no_dataset(tmp_path: Path) -> None:
@@ -135,7 +140,16 @@ def changed(**facts: Any) -> str:
         (changed(rows={"read": "many"}), "rows.read"),
         (changed(splits={"trian": {"rows": 0, "shards": []}}), "splits.trian"),
         (changed(spec={"label": {}}), "spec.features"),
-        (changed(splits={}), "the text: Value error, splits lacks 'train'"),
+        (changed(splits={}), "the text: splits lacks 'train'"),
+        (changed(splits={"test": {"rows": 3, "shards": []}}), "splits.test: 0 rows in its shards"),
+        (
+            changed(splits={"test": {"rows": 0, "shards": [{"rows": 0}]}}),
+            "splits.test.shards.0.rows",
+        ),
+        (changed(files=[{**FILE, "path": "/etc/passwd"}]), "files.0: '/etc/passwd' is no path"),
+        (changed(files=[{**FILE, "path": "../job.toml"}]), "files.0: '../job.toml' is no path"),
+        (changed(files=[{**FILE, "path": "a\0"}]), "files.0: 'a\\x00' is no path"),
+        (changed(files=[{**FILE, "sha256": "../../x"}]), "files.0.sha256"),
     ],
 )
 def test_what_nanproof_did_not_write_is_no_manifest(
@@ -149,7 +163,7 @@ def test_what_nanproof_did_not_write_is_no_manifest(
 
 NUMBER = {"name": "x", "kind": "float", "dtype": "float32"}
 IMAGE = {"name": "x", "kind": "tensor", "dtype": "float32", "shape": [2], "stored": "uint8"}
-LABEL = {"name": "y", "kind": "int", "task": "classification"}
+LABEL = {"name": "y", "kind": "int", "task": "classification", "classes": [0, 1]}
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def write_by_hand(tf: Any, out: Path, layout: str) -> None:
                 features[name] = feature
             example = tf.train.Example(features=tf.train.Features(feature=features))
             writer.write(example.SerializeToString())
-    file = {"path": "a.tfrecord", "bytes": 0, "sha256": ""}
+    file = {"path": "a.tfrecord", "bytes": 0, "sha256": "0" * 64}
     train = {"rows": 5, "shards": ({"rows": 5, "tfrecord": file},)}
     none = {"rows": 0, "shards": ()}
     manifest = manifest_of(spec=spec, splits={"train": train, "validation": none, "test": none})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Iterator
@@ -88,7 +87,7 @@ def find_strangers(out: Path, manifest: Manifest) -> Iterator[str]:
             continue
         mode = path.lstat().st_mode
         if name == "manifest.json":
-            yield from _check_manifest_file(path, mode)
+            yield from _check_manifest_file(path, mode, manifest)
         elif not stat.S_ISDIR(mode) or name not in folders:
             yield f"{name}: {_stranger(mode)}"
         else:
@@ -97,11 +96,10 @@ def find_strangers(out: Path, manifest: Manifest) -> Iterator[str]:
                     yield f"{name}/{inner.name}: {_stranger(inner.lstat().st_mode)}"
 
 
-def _check_manifest_file(path: Path, mode: int) -> Iterator[str]:
+def _check_manifest_file(path: Path, mode: int, manifest: Manifest) -> Iterator[str]:
     if not stat.S_ISREG(mode):
         yield f"manifest.json: is {_describe(mode)}"
-    text = path.read_bytes().decode("utf-8")
-    if text != json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n":
+    if path.read_bytes() != (manifest.model_dump_json(indent=1) + "\n").encode():
         yield "manifest.json: its text is not laid out as nanproof writes it"
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.arrow import to_numpy
-from pipeline.batch import Column
+from pipeline.batch import Column, Kind
 from pipeline.errors import ShardError, broken_shard
 from pipeline.features import cast_feature, cast_label
 from pipeline.manifest import Feature, Label, Spec
@@ -84,7 +84,11 @@ class TableReader:
 
 
 def cast_table(table: pa.Table, spec: Spec) -> Columns:
-    """Return what a TFRecord shard holds of these rows; columns with missing cells are left out."""
+    """Return what a TFRecord shard holds of these rows; columns with missing cells are left out.
+
+    Raises:
+        ValueError: A tensor has more or fewer bytes than the spec says.
+    """
     whole = {
         name: table.column(name).combine_chunks()
         for name in table.column_names
@@ -96,9 +100,8 @@ def cast_table(table: pa.Table, spec: Spec) -> Columns:
         if feature.name in whole
     }
     if spec.label.name in whole:
-        columns[spec.label.name] = cast_label(
-            _column(whole[spec.label.name], spec.label), spec.label
-        )
+        label = _column(whole[spec.label.name], spec.label.kind)
+        columns[spec.label.name] = cast_label(label, spec.label)
     for name, (dtype, _) in spec.list_columns().items():
         if name in whole and name in (spec.weight, "row_id"):
             columns[name] = to_numpy(whole[name]).astype(dtype)
@@ -145,15 +148,14 @@ def _round(bound: int | float, dtype: np.dtype[Any], shift: float) -> Any:
 def _cast(array: pa.Array, feature: Feature) -> npt.NDArray[Any]:
     if feature.kind == "tensor":
         return bytes_to_rows(array, feature.stored or feature.dtype, feature.shape)
-    return cast_feature(_column(array, feature), feature)
+    return cast_feature(_column(array, feature.kind), feature)
 
 
-def _column(array: pa.Array, part: Feature | Label) -> Column:
-    assert part.kind != "tensor"
-    if part.kind == "string":
-        return Column(part.kind, array.cast(pa.string()))
+def _column(array: pa.Array, kind: Kind) -> Column:
+    if kind == "string":
+        return Column(kind, array.cast(pa.string()))
     values = to_numpy(array)
-    return Column(part.kind, values.astype(np.float64) if part.kind == "float" else values)
+    return Column(kind, values.astype(np.float64) if kind == "float" else values)
 
 
 def _is_number(type_: pa.DataType) -> bool:

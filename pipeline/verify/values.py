@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.errors import ShardError
+from pipeline.errors import ShardError, broken_shard
 from pipeline.features import is_finite_in
 from pipeline.manifest import Feature, File, Shard, Spec
 from pipeline.verify.examples import Columns, read_examples
@@ -79,17 +79,20 @@ def _judge_both(
             faults = find_faults(columns, spec)
             if parquet is not None and table is not None:
                 part = table.take(len(columns["row_id"]))
-                cast, found = _judge_table(part, spec)
+                cast, found = _judge_table(out / parquet, part, spec)
                 yield parquet, cast, found
                 faults |= find_differences(columns, cast)
             yield tfrecord, columns, faults
     while parquet is not None and table is not None and len(part := table.take(BATCH_ROWS)):
-        yield parquet, *_judge_table(part, spec)
+        yield parquet, *_judge_table(out / parquet, part, spec)
 
 
-def _judge_table(table: pa.Table, spec: Spec) -> tuple[Columns, Faults]:
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found
-        columns = cast_table(table, spec)
+def _judge_table(path: Path, table: pa.Table, spec: Spec) -> tuple[Columns, Faults]:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found
+            columns = cast_table(table, spec)
+    except ValueError as error:  # a tensor of another size than the manifest's
+        raise broken_shard(path, str(error)) from None
     return columns, find_faults(columns, spec) | find_table_faults(table, spec)
 
 
