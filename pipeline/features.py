@@ -20,6 +20,11 @@ from pipeline.schema import ColumnSchema, Schema
 
 INDICATOR_SUFFIX = "_was_missing"
 UNKNOWN_CLASS = -1
+# What the spec has from the plan, under the same names.
+_STATISTICS = {"count", "minimum", "maximum", "mean", "variance"}
+LEARNED_OF_COLUMNS = {"kind", "shift", "vocabulary"} | _STATISTICS
+LEARNED_OF_TENSORS = {"shape"} | _STATISTICS
+LEARNED_OF_LABEL = {"kind", "task", "classes", "counts", "mean", "variance"}
 # What holds a tensor's values where none of the manifest's dtypes is their own.
 _STORED: Mapping[str, Stored] = {"uint32": "int64", "uint64": "float32", "float64": "float32"}
 
@@ -97,17 +102,10 @@ def _feature(column: ColumnSchema, plan: ColumnPlan) -> Feature:
     lower, upper = _bounds(column)
     return Feature(
         name=column.name,
-        kind=plan.kind,
         dtype="float32" if plan.kind in ("float", "bool") else "int64",
-        shift=plan.shift,
-        count=plan.count,
-        minimum=plan.minimum,
-        maximum=plan.maximum,
-        mean=plan.mean,
-        variance=plan.variance,
         lower=lower,
         upper=upper,
-        vocabulary=plan.vocabulary,
+        **plan.model_dump(include=LEARNED_OF_COLUMNS),
     )
 
 
@@ -116,28 +114,15 @@ def _tensor(name: str, plan: TensorPlan) -> Feature:
         name=name,
         kind="tensor",
         dtype="float32",
-        shape=plan.shape,
         stored=_STORED.get(plan.dtype, plan.dtype),
-        count=plan.count,
-        minimum=plan.minimum,
-        maximum=plan.maximum,
-        mean=plan.mean,
-        variance=plan.variance,
+        **plan.model_dump(include=LEARNED_OF_TENSORS),
     )
 
 
 def _label(column: ColumnSchema, plan: LabelPlan) -> Label:
     lower, upper = _bounds(column) if plan.task == "regression" else (None, None)
     return Label(
-        name=column.name,
-        kind=plan.kind,
-        task=plan.task,
-        classes=plan.classes,
-        counts=plan.counts,
-        mean=plan.mean,
-        variance=plan.variance,
-        lower=lower,
-        upper=upper,
+        name=column.name, lower=lower, upper=upper, **plan.model_dump(include=LEARNED_OF_LABEL)
     )
 
 

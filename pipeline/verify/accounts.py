@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import PipelineError
+from pipeline.features import LEARNED_OF_COLUMNS, LEARNED_OF_LABEL, LEARNED_OF_TENSORS
 from pipeline.ledger import Ledger, check_balance
 from pipeline.manifest import SPLITS, Feature, Manifest
 from pipeline.repair.plan import ColumnPlan, Plan, TensorPlan
@@ -16,10 +17,6 @@ from pipeline.repair.plan import ColumnPlan, Plan, TensorPlan
 Model = TypeVar("Model", bound=BaseModel)
 
 FORMATS = ("parquet", "tfrecord")
-# Of a feature and of its column's plan: the same.
-LEARNED = ("kind", "count", "minimum", "maximum", "mean", "variance", "shift", "vocabulary")
-LEARNED_OF_TENSORS = ("shape", "count", "minimum", "maximum", "mean", "variance")
-LEARNED_OF_LABEL = ("kind", "task", "classes", "counts", "mean", "variance")
 
 
 def check_accounts(
@@ -117,12 +114,12 @@ def _check_plan(plan: Plan, manifest: Manifest) -> Iterator[str]:
         if of is not None and (of not in own or feature != bare):
             yield f"manifest.json: {name!r} is no indicator of a feature"
     for name in sorted(planned.keys() & own.keys()):
-        told = LEARNED_OF_TENSORS if name in plan.tensors else LEARNED
+        told = LEARNED_OF_TENSORS if name in plan.tensors else LEARNED_OF_COLUMNS
         yield from _compare(repr(name), planned[name], own[name], told)
     yield from _compare("the label", plan.label, spec.label, LEARNED_OF_LABEL)
 
 
-def _compare(what: str, planned: BaseModel, told: BaseModel, names: Sequence[str]) -> Iterator[str]:
-    for name in names:
+def _compare(what: str, planned: BaseModel, told: BaseModel, names: Set[str]) -> Iterator[str]:
+    for name in sorted(names):
         if getattr(planned, name) != getattr(told, name):
             yield f"plan.json: {name} of {what} is not the manifest's"

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import ShardError, broken_shard
 from pipeline.manifest import Spec
-from pipeline.write.columns import Ragged, Values, to_values
+from pipeline.write.columns import Ragged, Values, to_ragged
 from pipeline.write.decode import decode_examples
 
 Examples = dict[str, npt.NDArray[Any] | pa.Array]
@@ -73,17 +73,16 @@ def _unpack(path: Path, examples: Examples, spec: Spec) -> tuple[Examples, bool]
     described = spec.list_columns()
     if set(described) != set(examples):
         raise _foreign(path, "its features are not those of the spec")
-    blocks = None
+    blocks: list[npt.NDArray[np.int64]] = []
     for name, (dtype, shape) in described.items():
         row_bytes = np.dtype(dtype).itemsize * prod(shape)
         packed = examples[name]
         if not isinstance(packed, pa.Array):
             raise _foreign(path, f"{name!r} is no block")
-        values = to_values(name, packed)
-        assert isinstance(values, Ragged)
+        values = to_ragged(packed)
         rows, rest = np.divmod(values.lengths, row_bytes)
-        blocks = rows if blocks is None else blocks
-        if rest.any() or not np.array_equal(rows, blocks):
+        blocks.append(rows)
+        if rest.any() or not np.array_equal(rows, blocks[0]):
             raise _foreign(path, f"{name!r} has a block of another length")
         data = values.data[values.offsets[0] : values.offsets[-1]]
         if shape:
@@ -91,10 +90,10 @@ def _unpack(path: Path, examples: Examples, spec: Spec) -> tuple[Examples, bool]
             columns[name] = Ragged(bounds, data).to_arrow()
         else:
             columns[name] = data.view(dtype)[:, None]
-    assert blocks is not None
-    if (blocks[:-1] != spec.block_rows).any() or not 0 < blocks[-1] <= spec.block_rows:
+    *others, last = blocks[0].tolist()
+    if any(rows != spec.block_rows for rows in others) or not 0 < last <= spec.block_rows:
         raise _foreign(path, f"a block has not {spec.block_rows:,} rows")
-    return columns, bool(blocks[-1] == spec.block_rows)
+    return columns, last == spec.block_rows
 
 
 def _foreign(path: Path, what: str) -> ShardError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -72,33 +73,35 @@ def to_values(name: str, array: pa.Array) -> Values:
         ShardError: A cell is null, no float32 or int64 holds it, or an Example has no place for
             the type.
     """
-    if array.null_count:
-        what = f"{array.null_count:,} of {len(array):,} cells are null"
-        raise _refused(name, what, "fill them, or drop their rows.")
+    _refuse_nulls(name, array)
     type_ = array.type
-    if isinstance(type_, pa.FixedShapeTensorType):
-        return _permuted(to_values(name, array.storage), type_)
+    if isinstance(type_, pa.FixedShapeTensorType) and _is_number(type_.value_type):
+        values = _to_numbers(name, array.storage.flatten())
+        return _permuted(values.reshape(len(array), prod(type_.shape)), type_)
     if isinstance(type_, pa.BaseExtensionType):
         return to_values(name, array.storage)
     if pa.types.is_dictionary(type_):
         return to_values(name, array.dictionary_decode())
     if pa.types.is_fixed_size_list(type_) and _is_number(type_.value_type):
-        items = to_values(name, array.flatten())
-        assert isinstance(items, np.ndarray)
-        return items.reshape(len(array), type_.list_size)
+        return _to_numbers(name, array.flatten()).reshape(len(array), type_.list_size)
     if pa.types.is_temporal(type_):
         return _microseconds(name, array)
     if _is_number(type_):
-        return _narrowed(name, to_numpy(array))
+        return _to_numbers(name, array)
     if _is_text(type_):
-        return _to_ragged(array)
+        return to_ragged(array)
     fix = "cast it to numbers, strings, binary or a fixed_size_list of numbers, or leave it out."
     raise _refused(name, f"an Example has no place for {type_}", fix)
 
 
-def _permuted(values: Values, type_: pa.FixedShapeTensorType) -> npt.NDArray[Any]:
+def _refuse_nulls(name: str, array: pa.Array) -> None:
+    if array.null_count:
+        what = f"{array.null_count:,} of {len(array):,} cells are null"
+        raise _refused(name, what, "fill them, or drop their rows.")
+
+
+def _permuted(values: npt.NDArray[Any], type_: pa.FixedShapeTensorType) -> npt.NDArray[Any]:
     """Return tensors `(rows, size)` in their own order of axes, which may not be the storage's."""
-    assert isinstance(values, np.ndarray)
     if type_.permutation is None:
         return values
     axes = [1 + axis for axis in type_.permutation]
@@ -120,8 +123,10 @@ def _is_text(type_: pa.DataType) -> bool:
     return any(is_kind(type_) for is_kind in kinds)
 
 
-def _narrowed(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _to_numbers(name: str, array: pa.Array) -> npt.NDArray[Any]:
     """Return numbers as float32 or int64."""
+    _refuse_nulls(name, array)
+    values = to_numpy(array)
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
             floats = values.astype(np.float32, copy=False)
@@ -148,7 +153,8 @@ def _microseconds(name: str, array: pa.Array) -> npt.NDArray[np.int64]:
     return to_numpy(cast.view(pa.int64()))
 
 
-def _to_ragged(array: pa.Array) -> Ragged:
+def to_ragged(array: pa.Array) -> Ragged:
+    """Return strings or binaries without a null as byte strings, mostly without a copy."""
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
         offsets = (np.arange(len(array) + 1) + array.offset) * width
