@@ -333,8 +333,8 @@ class TrainSettings(Settings):
         description="How many steps one after another the guard may skip, likewise.",
         examples=[5],
     )
-    # Of 26 sound runs 16 were never clipped at 10 times, 6 in under 2% of their steps, and 4, whose
-    # gradients shrink to nothing or grow without bound, in 3 to 11%.
+    # benchmarks/guard_limits.py: of 26 sound runs 15 were never clipped at 10 times, 7 in under 2%
+    # of their steps, and 4, whose gradients shrink to nothing or grow without bound, in 3 to 11%.
     clip: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = Field(
         default=10.0,
         description="Shorten a gradient whose norm is beyond this many times the median of the "

@@ -44,9 +44,9 @@ class GuardSettings:
 
     strict: bool = False
     max_gradient_norm: float = 1e30
-    # In 26 sound runs of 150 to 3,000 steps, Student-t noise of 1.5 degrees of freedom among them,
-    # the norm came to 65 times the usual one at most, and the loss to 722 times. Of 13 that
-    # explode, 10 went beyond this while they were finite, the others in their first update.
+    # benchmarks/guard_limits.py: in 26 sound runs, Student-t noise of 1.5 degrees of freedom among
+    # them, the norm came to 65 times the usual one at most, and the loss to 597 times. Of 13
+    # unstable ones 9 went beyond this while they were finite, and 3 were NaN at once.
     explosion_ratio: float = 1000.0
     clip: float | None = None
     max_skipped_in_a_row: int = 10
