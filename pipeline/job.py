@@ -341,7 +341,7 @@ class TrainSettings(Settings):
         "last 64 good steps to that. 0 shortens none.",
         examples=[0.0],
     )
-    explosion_ratio: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = Field(
+    explosion_ratio: Annotated[float, Field(ge=1.0, le=1e15)] = Field(
         default=1000.0,
         description="Skip a step whose gradient norm is beyond this many times the usual one, or "
         "its loss beyond the square of it.",

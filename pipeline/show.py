@@ -206,6 +206,8 @@ def _show_training(console: Console, result: TrainResult) -> None:
         f"{result.num_nonfinite:,} of {result.num_weights:,} weights are not finite",
     )
     _print(console, f"run         {_near(result.run)}  {result.num_incidents:,} incidents")
+    for line in result.table.splitlines():
+        _print(console, line)
 
 
 def _near(path: Path) -> Path:
@@ -270,7 +272,7 @@ def _rules_to_json(
 
 def training_to_json(result: TrainResult) -> dict[str, Any]:
     """Return a training as plain values; a number that is not finite becomes its text."""
-    return {key: _plain(value) for key, value in asdict(result).items()}
+    return {key: _plain(value) for key, value in asdict(result).items() if key != "table"}
 
 
 def verdict_to_json(result: VerifyResult) -> dict[str, Any]:

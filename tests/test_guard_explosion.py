@@ -225,7 +225,7 @@ def test_the_ladder_ends_with_the_last_good_state() -> None:
     model = guarded(linear(), max_skipped_in_a_row=2, max_rollbacks=2)
     model.compile(keras.optimizers.SGD(0.8), nowhere)
     start = model.get_weights()
-    with pytest.raises(GuardBudgetSpent, match="0 cuts of the rate and 2 roll-backs"):
+    with pytest.raises(GuardBudgetSpent, match=", after 2 roll-backs"):
         model.fit(x, y, batch_size=4, verbose=0)
     done = [i.done for i in model.guard.incidents if i.kind == "budget"]
     assert done == ["rolled back", "rolled back", "stopped"]

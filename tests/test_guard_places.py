@@ -135,6 +135,72 @@ def test_a_step_that_tensorflow_refuses_is_an_incident_and_training_goes_on(step
     assert "label value of 3" in model.guard.incidents[0].note
 
 
+class Below50(layers.Layer):
+    """A layer with an assertion, whose result nothing needs."""
+
+    def call(self, x: Any) -> Any:
+        tf.debugging.assert_less(tf.reduce_max(x), 50.0)
+        return x
+
+
+def test_a_step_whose_assertion_fails_changes_nothing() -> None:
+    x, y = data()
+    model = guarded(
+        keras.Sequential([keras.Input((2,)), Below50(), layers.Dense(1)]),
+        max_skipped_ratio=1.0, max_skipped_in_a_row=100,
+    )  # fmt: skip
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    model.train_on_batch(x, y)
+    x[0] = 100.0
+    for _ in range(20):
+        model.train_on_batch(x, y)
+    assert [i.done for i in model.guard.incidents] == ["skipped step"] * 20
+    assert int(model.optimizer.iterations) == 1
+
+
+class Faulty(layers.Layer):
+    """A layer whose Python code has a bug."""
+
+    def call(self, x: Any) -> Any:
+        def work(values: Any) -> Any:
+            raise TypeError("a bug of the model's")
+
+        return tf.ensure_shape(tf.numpy_function(work, [x], tf.float32), x.shape)
+
+
+def test_a_bug_in_python_is_no_incident() -> None:
+    x, y = data()
+    model = guarded(keras.Sequential([keras.Input((2,)), Faulty(), layers.Dense(1)]))
+    model.compile("sgd", "mse")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a bug of the model's"):
+        model.fit(x, y, verbose=0)
+    assert not model.guard.incidents
+
+
+def test_a_bug_of_the_guard_itself_comes_out_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("a bug of ours")
+
+    x, y = data()
+    x[3] = np.nan
+    model = guarded(keras.Sequential([keras.Input((2,)), layers.Dense(1)]))
+    model.compile("sgd", "mse")
+    monkeypatch.setattr(model.guard, "hear", fail)
+    with pytest.raises(KeyError, match="a bug of ours"):
+        model.fit(x, y, verbose=0)
+
+
+def test_an_error_of_the_feed_is_no_incident() -> None:
+    x, y = data()
+    feed = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    feed = feed.map(lambda a, b: (tf.debugging.check_numerics(a / 0.0, "the feed's own"), b))
+    model = guarded(keras.Sequential([keras.Input((2,)), layers.Dense(1)]))
+    model.compile("sgd", "mse")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the feed's own"):
+        model.fit(feed, shuffle=False, verbose=0)
+    assert not model.guard.incidents
+
+
 def test_refused_too_often_training_stops_and_says_why() -> None:
     x, _ = data(48)
     model = guarded(keras.Sequential([keras.Input((2,)), layers.Dense(3)]), max_rollbacks=0)
@@ -143,6 +209,8 @@ def test_refused_too_often_training_stops_and_says_why() -> None:
     with pytest.raises(GuardBudgetSpent, match=r"100\.0% of the rows") as caught:
         model.fit(x, np.full(48, 7), batch_size=8, epochs=2, verbose=0)
     assert caught.value.fields["causes"] == {"operation": 6}
+    assert "label value of 7" in str(caught.value)
+    assert "roll-back" not in str(caught.value)
 
 
 def test_where_rows_cannot_be_told_apart_the_incident_says_so() -> None:

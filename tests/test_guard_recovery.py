@@ -75,6 +75,39 @@ def test_a_schedule_is_cut_as_a_whole_and_survives_saving(tmp_path: Path) -> Non
     assert float(loaded.optimizer.learning_rate) == pytest.approx(expected)
 
 
+class Poison(keras.callbacks.Callback):
+    """Makes a weight NaN after a step, and looks at it at the epoch's end."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self._left = step
+        self.sound: list[bool] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._left -= 1
+        if not self._left:
+            kernel = self.model.layers[-1].kernel
+            kernel.assign(kernel * np.nan)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.sound.append(all(np.isfinite(w).all() for w in self.model.get_weights()))
+
+
+def test_no_later_callback_meets_a_poisoned_state_at_a_spent_epoch_s_end() -> None:
+    x = np.random.default_rng(0).normal(size=(80, 2)).astype("float32")
+    y = x.sum(axis=1, keepdims=True)
+    y[::3] = np.nan
+    model = guarded(
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), max_skipped_ratio=0.3
+    )
+    model.compile("sgd", "mse")
+    poison = Poison(10)
+    model.fit(x, y, batch_size=8, epochs=1, shuffle=False, verbose=0, callbacks=[poison])
+    assert poison.sound == [True]
+    last = model.guard.incidents[-1]
+    assert (last.kind, last.first_seen, last.done) == ("state", "state", "rolled back")
+
+
 def test_a_rate_that_turns_infinite_is_taken_back() -> None:
     def spoil(epoch: int, logs: Any) -> None:
         if epoch == 1:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,8 +12,11 @@ import tensorflow as tf
 
 from pipeline import read_shards, run_job, train_dataset
 from pipeline.errors import DatasetDiffers, GuardBudgetSpent, SettingsError, UsageError
+from pipeline.guard import guarded
+from pipeline.train import stage
+from pipeline.train.stage import list_shared_settings
 from tests.conftest import HEADER, JOB, SCHEMA, make_rows
-from tests.spoiling import sign
+from tests.spoiling import forge_json, sign
 
 MakeJob = Callable[..., Path]
 
@@ -111,7 +115,25 @@ def test_a_poisoned_shard_is_survived_and_its_row_named(out: Path) -> None:
         json.loads(line) for line in (result.run / "incidents.jsonl").read_text().splitlines()
     ]
     row_id = examples[7].features.feature["row_id"].int64_list.value[0]
+    assert f"row {row_id}" in result.table
     assert [(row["row_id"], row["seen"]) for row in incident["rows"]] == [(row_id, "input")]
+
+
+def test_every_setting_that_the_guard_shares_with_the_job_reaches_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {
+        "strict": True, "explosion_ratio": 7.0, "clip": 3.0, "max_skipped_in_a_row": 5,
+        "max_skipped_ratio": 0.25, "max_rate_cuts": 4, "max_rollbacks": 2, "look_every_steps": 9,
+    }  # fmt: skip
+    assert set(list_shared_settings()) == asked.keys()
+    forge_json(out, "manifest.json", lambda m: m["settings"]["train"].update(asked))
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        stage, "guarded", lambda model, **given: seen.append(given) or guarded(model)
+    )
+    train_dataset(out, epochs=1)
+    assert {name: value for name, value in seen[0].items() if name in asked} == asked
 
 
 def test_a_model_of_the_users_own_is_trained(make_job: MakeJob, tmp_path: Path) -> None:

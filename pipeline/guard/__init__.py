@@ -10,7 +10,7 @@ attempt.py     one step, whole or not at all
 commit.py      all replicas or none
 usual.py       what loss and gradient norm usually are; where an explosion begins
 probe.py       which rows are to blame
-layers.py      which layer or gradient is
+places.py      which layer or gradient is
 finite.py      where non-finite numbers are looked for
 batch.py       nested batches and their rows
 report.py      what the careful step tells the host

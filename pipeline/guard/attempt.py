@@ -16,7 +16,7 @@ import tensorflow as tf
 from pipeline.guard.batch import Parts, Tensor, num_rows
 from pipeline.guard.commit import Update, commit_if
 from pipeline.guard.finite import all_finite, squared_norm
-from pipeline.guard.layers import Places, watch_layers
+from pipeline.guard.places import Places, watch_layers
 from pipeline.guard.settings import GuardSettings
 
 # Where a fault can be seen, in the order in which a step meets them.
@@ -81,6 +81,7 @@ def attempt_step(
         places: Look at every number, not at sums, and see to it that every place is looked at.
     """
     exact = places is not None
+    known = _count_operations()
     with HeldState() as held, _watch(model, exact) as outputs:
         loss, gradients, logs = _forward_and_back(model, parts)
     floatx = keras.config.floatx()
@@ -105,11 +106,28 @@ def attempt_step(
     checked = tf.zeros([0], tf.bool)
     if places is not None:
         checked = places.check(outputs, model, gradients)
-    if settings.clip is not None:
+    if settings.clip:
         gradients = [_scale(gradient, limits[2], norm) for gradient in gradients]
     update = Update(model, variables, values, gradients)
-    committed = commit_if(tf.reduce_all(gates), update, settings.strict)
+    # An assertion gives nothing that the update needs, and would be free to fail after it.
+    with tf.control_dependencies(_list_checks(known)):
+        good = tf.identity(tf.reduce_all(gates))
+    committed = commit_if(good, update, settings.strict)
     return Outcome(logs, gates, committed, loss, norm, rate, checked)
+
+
+def _count_operations() -> int:
+    if tf.executing_eagerly():
+        return 0
+    return len(tf.compat.v1.get_default_graph().get_operations())
+
+
+def _list_checks(known: int) -> list[Any]:
+    """Give what was traced since and has effects, as an assertion has."""
+    if tf.executing_eagerly():
+        return []
+    traced = tf.compat.v1.get_default_graph().get_operations()[known:]
+    return [operation for operation in traced if operation.op_def.is_stateful]
 
 
 def _watch(model: Any, wanted: bool) -> AbstractContextManager[list[tuple[str, Any]]]:

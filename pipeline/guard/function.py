@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pipeline.guard.attempt import loss_scale
 from pipeline.guard.execution import make_train_function
 from pipeline.guard.recovery import Recovery
 from pipeline.guard.step import GuardedStep
@@ -16,6 +17,8 @@ from pipeline.guard.usual import Usual
 
 # What an error of the data pipeline, which is no step's, has in its text.
 _FEED = "IteratorGetNext"
+# What an exception of a function in Python has, as TensorFlow tells of it.
+_PYTHON = "Traceback (most recent call last)"
 
 
 class GuardedFunction:
@@ -31,6 +34,7 @@ class GuardedFunction:
         self._usual = Usual(model.guard.settings)
         self._recovery: Recovery | None = None
         self._train: Callable[[Any], dict[str, Any]] | None = None
+        self._step: GuardedStep | None = None
         # `train_on_batch` gives its logs as a bare list, which must not grow.
         self.logs_counts = False
 
@@ -51,26 +55,34 @@ class GuardedFunction:
             self._recovery.begin()
         guard = self._model.guard
         if self._train is None:
-            step = GuardedStep(self._model, guard.settings, self._counter, self._usual, guard.hear)
-            self._train = make_train_function(self._model, step)
+            self._step = GuardedStep(
+                self._model, guard.settings, self._counter, self._usual, guard.hear
+            )
+            self._train = make_train_function(self._model, self._step)
         try:
             logs = self._train(iterator)
-        except tf.errors.InvalidArgumentError as error:
+        except tf.errors.OpError as error:
             logs = self._skip_refused(error)
         if self._recovery.after_steps(int(self._model.steps_per_execution)):
             self._train = None
         return {**logs, **self._counts()} if self.logs_counts else logs
 
-    def _skip_refused(self, error: tf.errors.InvalidArgumentError) -> dict[str, Any]:
-        """Skip a step that TensorFlow would not compute: an operation ran before any update.
+    def _skip_refused(self, error: tf.errors.OpError) -> dict[str, Any]:
+        """Skip a step that TensorFlow would not compute; the update waits for every check.
 
-        The rest of its execution is lost with it.
+        The rest of its execution is lost with it. What Python code raised within the graph, ours
+        or the model's, is no fault of the data.
         """
-        if _FEED in str(error):
+        failure = None if self._step is None else self._step.failure
+        if failure is not None:
+            raise failure
+        of_values = isinstance(error, tf.errors.InvalidArgumentError)
+        if not of_values or _FEED in str(error) or _PYTHON in str(error):
             raise error
-        rate = float(tf.convert_to_tensor(self._model.optimizer.learning_rate).numpy())
-        recent = self._usual.recent().numpy()
-        self._model.guard.hear_refused(self.step, str(error), rate, recent)
+        optimizer = self._model.optimizer
+        rate = float(tf.convert_to_tensor(optimizer.learning_rate).numpy())
+        scale, recent = float(loss_scale(optimizer).numpy()), self._usual.recent().numpy()
+        self._model.guard.hear_refused(self.step, str(error), rate, scale, recent)
         self._counter.assign_add(1)
         return dict(self._model.get_metrics_result())
 

@@ -41,9 +41,9 @@ class Incident:
         first_seen: "input", "label", "weight", "loss", "gradient", "rate", "state", or "operation"
             (TensorFlow refused to compute).
         rows: The rows to blame; empty where none could be named.
-        num_rows: Rows in the batch; 0 where the incident is not about a batch.
+        num_rows: Rows in the batch; 0 without a batch, or where TensorFlow refused it unseen.
         loss: Loss of the batch as it was fed; may be non-finite; 0 without a batch.
-        gradient_norm: Global norm of the gradient of the batch as it was fed; 0 without a batch.
+        gradient_norm: Global norm of the gradient of the batch as it was fed; as `loss`.
         learning_rate: The rate at that step.
         done: "dropped rows", "tried again" (with success and every row, where only sums
             overflowed or only XLA failed), "skipped step", "cut rate", "rolled back", "went on"
@@ -51,7 +51,8 @@ class Incident:
         loss_scale: What the optimizer multiplies the loss by; 1 without loss scaling.
         place: The first layer, in the order of the forward pass, whose output was not finite on
             the rows that were not to blame, or else "gradient of" the first weight whose gradient
-            was not. "" where all were finite, or the step was made without the bad rows.
+            was not. "" where all were finite, or the step was made without the bad rows. Under a
+            distribution strategy gradients alone are looked at.
         before: Loss and gradient norm of the last good steps before, at most 8, the latest last.
         note: What else there is to say, such as why no row could be named.
     """

@@ -25,7 +25,7 @@ def guarded(
     strict: bool = False,
     max_gradient_norm: float = 1e30,
     explosion_ratio: float = 1000.0,
-    clip: float | None = None,
+    clip: float = 0.0,
     max_skipped_in_a_row: int = 10,
     max_skipped_ratio: float = 0.1,
     max_rate_cuts: int = 1,
@@ -53,7 +53,7 @@ def guarded(
             other settings.
         max_gradient_norm: The greatest global gradient norm that changes anything.
         explosion_ratio: How many times the usual gradient norm is an explosion.
-        clip: How many times the recent gradient norm a gradient is shortened to; None is never.
+        clip: How many times the recent gradient norm a gradient is shortened to; 0 is never.
         max_skipped_in_a_row: Steps that may be skipped one after another.
         max_skipped_ratio: Part of the rows of an epoch that may be skipped, in [0, 1].
         max_rate_cuts: How often a spent budget is answered by a smaller rate alone.

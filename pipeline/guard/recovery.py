@@ -84,10 +84,9 @@ class Recovery:
 
     def after_epoch(self) -> bool:
         """Judge the epoch as a whole; as `after_steps`."""
+        retrace = self.look()  # before a callback saves the state
         reason = self._witness.overspent(self.step, epoch_over=True)
-        if reason is not None:
-            return self._answer(reason)
-        return self.look()
+        return retrace if reason is None else self._answer(reason) or retrace
 
     def look(self) -> bool:
         """Look at the whole state and at what the loss has come to; answer what is wrong."""
@@ -101,31 +100,38 @@ class Recovery:
         bad = self._snapshots.take(sound=not (slow or skipped))
         if bad is not None:
             self._witness.causes["state"] += 1
-            return self._answer(f"{bad} was found non-finite", kind="state")
+            return self._answer(f"{bad} was found non-finite", "state", "state")
         if slow:
             self._witness.causes["loss"] += 1
             reason = f"the loss came to {loss:.3g}, from {self._first_loss:.3g} at the start"
-            return self._answer(reason, kind="explosion")
+            return self._answer(reason, "explosion", "loss")
         return False
 
     def _losses(self) -> list[float]:
         return [float(loss) for loss in self._usual.recent().numpy()[0]]
 
-    def _answer(self, reason: str, kind: str = "budget") -> bool:
-        """Take the next step of the ladder; tell whether to trace the training step anew."""
+    def _answer(self, reason: str, kind: str = "budget", seen: str | None = None) -> bool:
+        """Take the next step of the ladder; tell whether to trace the training step anew.
+
+        Args:
+            reason: Why.
+            kind: The incident's.
+            seen: Where it was seen; None for where most of what was skipped was.
+        """
         witness, settings = self._witness, self._witness.settings
         retrace = False
         if kind == "budget" and self._may_cut():
             witness.rate_cuts += 1
-            self._note(kind, "cut rate", reason)
+            self._note(kind, seen, "cut rate", reason)
             retrace = lower_rate(self._model.optimizer, settings.rate_cut_factor)
         elif witness.rollbacks < settings.max_rollbacks:
             witness.rollbacks += 1
-            self._note(kind, "went on" if witness.data_alone else "rolled back", reason)
+            done = "went on" if witness.data_alone else "rolled back"
+            self._note(kind, seen, done, reason)
             retrace = not witness.data_alone and self._roll_back()
         else:
             self._restore()
-            self._note(kind, "stopped", reason)
+            self._note(kind, seen, "stopped", reason)
             raise witness.stop(self.step, reason)
         if not witness.data_alone:
             self._usual.forget()
@@ -155,7 +161,7 @@ class Recovery:
             # The snapshot holds the rate of its time; cuts made since must not be undone.
             rate.assign(min(before, float(rate.numpy())))
 
-    def _note(self, kind: str, done: str, reason: str) -> None:
+    def _note(self, kind: str, seen: str | None, done: str, reason: str) -> None:
         rate = tf.convert_to_tensor(self._model.optimizer.learning_rate)
         step = self.step
         common = self._witness.causes.most_common(1)
@@ -165,7 +171,7 @@ class Recovery:
                 epoch=self._witness.epoch,
                 step_in_epoch=step - self._witness.epoch_start,
                 kind=kind,
-                first_seen=common[0][0] if common else "state",
+                first_seen=seen or (common[0][0] if common else "state"),
                 rows=(),
                 num_rows=0,
                 loss=0.0,

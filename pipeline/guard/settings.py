@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from pipeline.errors import SettingsError
+
+# Its square, which the loss is held to, has to fit into float32.
+MAX_EXPLOSION_RATIO = 1e15
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class GuardSettings:
             many times the usual one, or its loss beyond the square of it. Usual is the median of
             the last 64 good steps, the highest so far.
         clip: Shorten a gradient whose norm is beyond this many times the recent median to that;
-            None shortens none. A sparse gradient counts with its parts; under a distribution
+            0 shortens none. A sparse gradient counts with its parts; under a distribution
             strategy each replica's gradient counts for itself.
         max_skipped_in_a_row: Steps that may be skipped one after another.
         max_skipped_ratio: Part of the rows of an epoch that may be skipped, in [0, 1]; judged
@@ -48,7 +52,7 @@ class GuardSettings:
     # them, the norm came to 65 times the usual one at most, and the loss to 597 times. Of 13
     # unstable ones 9 went beyond this while they were finite, and 3 were NaN at once.
     explosion_ratio: float = 1000.0
-    clip: float | None = None
+    clip: float = 0.0
     max_skipped_in_a_row: int = 10
     max_skipped_ratio: float = 0.1
     max_rate_cuts: int = 1
@@ -63,8 +67,8 @@ class GuardSettings:
 
     def __post_init__(self) -> None:
         _demand("max_gradient_norm", self.max_gradient_norm, 0.0, math.inf)
-        _demand("explosion_ratio", self.explosion_ratio, 1.0, math.inf)
-        _demand("clip", 1.0 if self.clip is None else self.clip, 1e-6, math.inf)
+        _demand("explosion_ratio", self.explosion_ratio, 1.0, MAX_EXPLOSION_RATIO)
+        _demand("clip", self.clip, 0.0, math.inf)
         _demand("max_rate_cuts", self.max_rate_cuts, 0, math.inf)
         _demand("rate_cut_factor", self.rate_cut_factor, 1e-6, 1.0)
         _demand("max_skipped_in_a_row", self.max_skipped_in_a_row, 1, math.inf)
@@ -76,7 +80,7 @@ class GuardSettings:
 
 def _demand(name: str, value: float, low: float, high: float) -> None:
     # Written so that NaN fails as well.
-    if not low <= value <= high:
+    if not (isinstance(value, Real) and low <= value <= high):
         raise SettingsError(
             f"guard setting {name!r} is out of range.",
             expected=f"a number in [{low:g}, {high:g}]",

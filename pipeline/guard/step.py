@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from pipeline.guard.attempt import GATES, Outcome, attempt_step, loss_scale
 from pipeline.guard.batch import Nested, Parts, Tensor, split_batch
-from pipeline.guard.layers import Places
+from pipeline.guard.places import Places
 from pipeline.guard.probe import Findings, find_bad_rows, take_sound
 from pipeline.guard.report import Report
 from pipeline.guard.settings import GuardSettings
@@ -60,6 +60,8 @@ class GuardedStep:
         self._usual = usual
         self._tell = tell
         self._places = Places()
+        # What `tell` raised: within a graph TensorFlow would make an error of its own of it.
+        self.failure: BaseException | None = None
         self._strategy = model.distribute_strategy
         self._eager = bool(model.run_eagerly)
         self._fast = self._compiled(self._attempt, jit_compile=bool(model.jit_compile))
@@ -177,7 +179,11 @@ class GuardedStep:
         )
 
         def tell(*values: Any) -> None:
-            self._tell(Report(*values), self._places.names)
+            try:
+                self._tell(Report(*values), self._places.names)
+            except BaseException as error:
+                self.failure = error
+                raise
 
         if tf.executing_eagerly():
             tell(*(value.numpy() for value in report))

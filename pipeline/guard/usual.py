@@ -30,7 +30,7 @@ class Usual:
 
     def __init__(self, settings: GuardSettings) -> None:
         # A squared loss grows as the square of its gradient.
-        ratios = [min(settings.explosion_ratio**2, 1e30), min(settings.explosion_ratio, 1e30)]
+        ratios = [settings.explosion_ratio**2, settings.explosion_ratio]
         self._ratios = tf.constant(ratios, tf.float32)
         self._clip = tf.constant([settings.clip or _UNLIMITED], tf.float32)
         # Loss, then norm; the newest first.

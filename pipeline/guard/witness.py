@@ -19,8 +19,16 @@ from pipeline.guard.table import make_table
 _OF_THE_DATA = frozenset(("input", "label", "weight", "operation"))
 _NO_ROWS = "an array is sparse or a scalar: its rows cannot be told apart, so the batch is blamed"
 # How lines begin that say where TensorFlow was, and not what it met.
-_NO_REASON = ("Graph execution error", "Detected at node", "File ", "Stack trace", "[[")
+_NO_REASON = (
+    "Graph execution error",
+    "Detected at node",
+    "File ",
+    "Stack trace",
+    "<stack trace",
+    "[[",
+)
 _MAX_REASON = 300
+_REFUSED = ("batch", "operation")
 # Below this many steps a single bad batch says little about a ratio.
 _MIN_STEPS_FOR_RATIO = 100
 _MAX_ROWS_NAMED = 10
@@ -34,7 +42,8 @@ class Witness:
         incidents: Every incident, in order.
         step: Steps made when last counted: at an incident, and at an epoch's end.
         epoch: The epoch that `fit` is in, from 0.
-        skipped_rows: Rows of this epoch that had no part in an update.
+        skipped_rows: Rows of this epoch that had no part in an update, as far as they were seen:
+            of a step that TensorFlow refused they are not.
         skipped_steps: Steps of this epoch that changed nothing.
         rate_cuts: How often the answer to a spent budget was a smaller rate alone.
         rollbacks: How often it was a roll-back, or, where the data alone are to blame, to go on.
@@ -89,7 +98,7 @@ class Witness:
         self._count(incident)
         self.note(incident)
 
-    def hear_refused(self, step: int, message: str, rate: float, recent: Any) -> None:
+    def hear_refused(self, step: int, message: str, rate: float, scale: float, recent: Any) -> None:
         """Write down a step that TensorFlow refused to compute; its rows are not known."""
         incident = Incident(
             step=step,
@@ -103,6 +112,7 @@ class Witness:
             gradient_norm=math.nan,
             learning_rate=rate,
             done="skipped step",
+            loss_scale=scale,
             before=steps_before(recent),
             note=_reason_of(message),
         )
@@ -154,6 +164,20 @@ class Witness:
             return f"{ratio:.1%} of the rows of {steps} steps were skipped"
         return None
 
+    def _tell_answers(self) -> str:
+        done = Counter(incident.done for incident in self.incidents)
+        names = {"cut rate": "cuts of the rate", "rolled back": "roll-backs"}
+        told = [f"{done[name]} {what}" for name, what in names.items() if done[name]]
+        return f"after {' and '.join(told)}" if told else "and no rate is to blame"
+
+    def _advise(self) -> str:
+        refused = [i.note for i in self.incidents if (i.kind, i.first_seen) == _REFUSED]
+        if refused and self.causes.most_common(1)[0][0] == "operation":
+            return f"mend what TensorFlow refused: {refused[-1]}"
+        if self.data_alone:
+            return "mend the rows that the incidents name."
+        return "lower the learning rate; the incidents say where a fault was first seen."
+
     @property
     def data_alone(self) -> bool:
         """Tell whether all that was skipped was skipped for what the data hold."""
@@ -166,13 +190,11 @@ class Witness:
         named = sorted({str(row.row_id) for row in rows if row.row_id is not None})
         return GuardBudgetSpent(
             f"training stopped at step {step} (epoch {self.epoch}): {reason}, "
-            f"after {self.rate_cuts} cuts of the rate and {self.rollbacks} roll-backs.",
+            f"{self._tell_answers()}.",
             expected=f"at most {self.settings.max_skipped_in_a_row} bad steps in a row and "
             f"{self.settings.max_skipped_ratio:.0%} of the rows",
             got=f"faults first seen in {causes or 'the state'}",
-            fix="mend the rows that the incidents name."
-            if self.data_alone
-            else "lower the learning rate; the incidents say where a fault was first seen.",
+            fix=self._advise(),
             step=step,
             epoch=self.epoch,
             rollbacks=self.rollbacks,

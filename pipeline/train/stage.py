@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.engine import Progress
 from pipeline.errors import UsageError
 from pipeline.feed import read_shards
-from pipeline.guard import guarded
+from pipeline.guard import GuardSettings, guarded
 from pipeline.job import TrainSettings, read_train_settings
 from pipeline.manifest import Label, Manifest, Spec, SplitName, read_manifest
 from pipeline.reference import resolve_reference
@@ -34,6 +34,7 @@ class TrainResult:
         num_weights: Numbers in the model's weights.
         num_nonfinite: How many of them are NaN or infinite.
         num_incidents: What the guard wrote down, in `incidents.jsonl`.
+        table: The incidents as a table in plain text; empty without one.
         history: Loss and metric by epoch.
     """
 
@@ -46,6 +47,7 @@ class TrainResult:
     num_weights: int
     num_nonfinite: int
     num_incidents: int
+    table: str
     history: dict[str, list[float]]
 
 
@@ -83,24 +85,20 @@ def train_dataset(
     folder = _make_run(out, run)
     keras.utils.set_random_seed(settings.seed)
     model = _make_model(manifest, settings, out)
-    guarded(
-        model,
-        strict=settings.strict,
-        max_skipped_ratio=settings.max_skipped_ratio,
-        explosion_ratio=settings.explosion_ratio,
-        clip=settings.clip or None,
-        max_skipped_in_a_row=settings.max_skipped_in_a_row,
-        max_rate_cuts=settings.max_rate_cuts,
-        max_rollbacks=settings.max_rollbacks,
-        look_every_steps=settings.look_every_steps,
-        incidents_path=folder / "incidents.jsonl",
-    )
+    shared = {name: getattr(settings, name) for name in list_shared_settings()}
+    guarded(model, incidents_path=folder / "incidents.jsonl", **shared)
     compile_model(model, manifest.spec, settings.learning_rate)
     history = _fit(model, out, manifest, settings, on_progress)
     model.save(folder / "model.keras")
     result = _judge(model, out, manifest, folder, history)
     write_json(folder / "history.json", _summary(result, settings))
     return result
+
+
+def list_shared_settings() -> list[str]:
+    """Return the settings that [train] and the guard have in common."""
+    known = TrainSettings.model_fields
+    return [field.name for field in fields(GuardSettings) if field.name in known]
 
 
 def compile_model(model: Any, spec: Spec, learning_rate: float) -> None:
@@ -203,6 +201,7 @@ def _judge(
         num_weights=sum(array.size for array in numbers),
         num_nonfinite=sum(int((~np.isfinite(array)).sum()) for array in numbers),
         num_incidents=len(model.guard.incidents),
+        table=model.guard.table(),
         history=history,
     )
 
