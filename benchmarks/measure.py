@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-# A peak between two looks is missed; a look costs a millisecond.
+# A peak between two looks is missed. A look takes a millisecond or more of a process's time, so
+# that what is timed is looked at seldom or never.
 LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command cost."""
+    """What a command cost; `peak_mib` is 0 where nobody looked."""
 
     seconds: float
     peak_mib: float
     output: str
 
 
-def measure(command: Sequence[str]) -> Measured:
+def measure(command: Sequence[str], look_seconds: float | None = None) -> Measured:
     """Run a command to its end.
 
     Bytecode is cached, as it is for anybody who runs a command twice.
@@ -33,19 +36,26 @@ def measure(command: Sequence[str]) -> Measured:
     """
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    ended = threading.Event()
     start = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
     )
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, sum(_share_mib(pid) for pid in _family(process.pid)))
-        time.sleep(LOOK_SECONDS)
-    seconds = time.perf_counter() - start
-    output = process.stdout.read() if process.stdout else ""
+    with ThreadPoolExecutor(1) as watcher:
+        peak = watcher.submit(_watch, process.pid, look_seconds, ended)
+        output, _ = process.communicate()
+        seconds = time.perf_counter() - start
+        ended.set()
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
-    return Measured(seconds, peak, output)
+    return Measured(seconds, peak.result(), output)
+
+
+def _watch(pid: int, look_seconds: float | None, ended: threading.Event) -> float:
+    peak = 0.0
+    while not ended.wait(look_seconds):
+        peak = max(peak, sum(_share_mib(member) for member in _family(pid)))
+    return peak
 
 
 def _family(pid: int) -> list[int]:

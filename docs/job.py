@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import describe_values
+from pipeline.explain import describe_values
 from pipeline.job import describe_job
 
 BEGINNING = """# The job file

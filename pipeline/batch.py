@@ -68,6 +68,10 @@ class Column:
             return np.ones(len(self.values), bool)
         return self.states == OK
 
+    def all_states(self) -> npt.NDArray[np.uint8]:
+        """Return `(rows,)` the state of each cell, also where all are OK; not to be written to."""
+        return np.zeros(len(self), np.uint8) if self.states is None else self.states
+
     def take(self, positions: Positions) -> Column:
         """Return the cells at these positions, in their order."""
         if isinstance(self.values, np.ndarray):
@@ -93,7 +97,7 @@ def hold(column: Column, dtype: str) -> Column:
     beyond &= column.is_ok()
     if not beyond.any():
         return column
-    states = np.zeros(len(column), np.uint8) if column.states is None else column.states.copy()
+    states = column.all_states().copy()
     states[beyond] = TYPE
     return replace(column, states=states)
 

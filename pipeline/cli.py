@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, get_args
 
 import typer
 from rich.console import Console
@@ -41,6 +41,8 @@ Out = Annotated[
     typer.Option(metavar="DIR", help="The dataset's folder. [default: out/ beside JOB]"),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes. [default: one a core]")]
+Stage = Literal["shards", "model"]
+STAGES = get_args(Stage)
 
 
 def _read_until(text: str) -> str:
@@ -50,10 +52,9 @@ def _read_until(text: str) -> str:
     return text
 
 
-STAGES = ("shards", "model")
 Until = Annotated[
-    Literal["shards", "model"],
-    typer.Option(parser=_read_until, metavar="[shards|model]", help="Where to stop."),
+    Stage,
+    typer.Option(parser=_read_until, metavar=f"[{'|'.join(STAGES)}]", help="Where to stop."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ShowValues = Annotated[
@@ -118,7 +119,7 @@ def check(
     from pipeline.run import CheckResult, check_job
     from pipeline.show import check_to_json, show_check
 
-    require_writable(job, junit, sarif)
+    require_writable(junit=junit, sarif=sarif)
     name, refusal = job.resolve().parent.name, None
     try:
         settings = read_job(job)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -36,13 +37,18 @@ class InProcess:
 
 
 class Processes:
-    """Local worker processes.
+    """This process, and others beside it.
 
-    Workers are spawned, not forked: Arrow's and TensorFlow's threads do not survive a fork.
+    The others are spawned, not forked: Arrow's and TensorFlow's threads do not survive a fork.
+
+    Args:
+        executor: Of the others.
+        num_others: How many they are.
     """
 
-    def __init__(self, executor: ProcessPoolExecutor) -> None:
+    def __init__(self, executor: ProcessPoolExecutor, num_others: int) -> None:
         self._executor = executor
+        self._num_others = num_others
 
     def map(self, task: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """Run `task` on every item, several at once.
@@ -50,13 +56,35 @@ class Processes:
         Raises:
             EnvironmentFailure: A worker was killed.
         """
+        results: deque[Future[Result]] = deque()
         try:
-            yield from self._executor.map(task, items)
+            for index, item in enumerate(items):
+                results.append(self._start(task, item, results, len(items) - index))
+                while results and results[0].done():
+                    yield results.popleft().result()
+            while results:
+                yield results.popleft().result()
         except BrokenProcessPool as error:
             raise EnvironmentFailure(
                 "a worker process died, most likely killed for want of memory.",
                 fix="run again with fewer --workers, or a smaller data.partition_bytes.",
             ) from error
+
+    def _start(
+        self,
+        task: Callable[[Item], Result],
+        item: Item,
+        started: Iterable[Future[Result]],
+        num_left: int,
+    ) -> Future[Result]:
+        """Give an item to the others while they want any, or else do it here."""
+        # Each has one at hand while it works, but for the last ones: none is to wait for another.
+        wanted = self._num_others * (2 if num_left > self._num_others + 1 else 1)
+        if sum(not result.done() for result in started) < wanted:
+            return self._executor.submit(task, item)
+        done: Future[Result] = Future()
+        done.set_result(task(item))
+        return done
 
 
 @contextmanager
@@ -64,7 +92,7 @@ def open_engine(workers: int | None, task: Callable[..., Any], num_tasks: int) -
     """Open the local engine.
 
     Args:
-        workers: How many processes; None for one a core. One runs in this process.
+        workers: How many processes, this one among them; None for one a core.
         task: The first to be mapped. Workers import its module while the caller still prepares.
         num_tasks: About how many items it will be mapped on; no more workers start early.
 
@@ -83,11 +111,11 @@ def open_engine(workers: int | None, task: Callable[..., Any], num_tasks: int) -
         yield InProcess()
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as executor:
+    with ProcessPoolExecutor(count - 1, mp_context=context) as executor:
         try:
-            for _ in range(min(count, num_tasks)):
+            for _ in range(min(count, num_tasks) - 1):
                 executor.submit(_import_module_of, task)
-            yield Processes(executor)
+            yield Processes(executor, count - 1)
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise

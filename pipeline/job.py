@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from pipeline.errors import SettingsError, explain_settings, inline_references, unknown_setting
+from pipeline.errors import SettingsError
+from pipeline.explain import explain_settings, inline_references, unknown_setting
 
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
@@ -70,7 +71,7 @@ ImageSide = Annotated[int, Field(ge=1, le=8192)]
 class ImageSettings(Settings):
     """How image files are decoded. Arrays in .npy, .npz and IDX files need none of it."""
 
-    # In colour, such a square is just below the most that a row may hold.
+    # The largest power of two: in colour, such a square is 192 MiB, and a row may hold 256.
     size: tuple[ImageSide, ImageSide] | None = Field(
         default=None,
         description="Height and width that every image is resized to, each at most 8192. "
@@ -287,8 +288,9 @@ class TrainSettings(Settings):
     model: str | None = Field(
         default=None,
         description="`module:name` of a function that takes the feature spec and returns an "
-        "uncompiled Keras model; looked for as `data.schema` is. Without it, a feed-forward "
-        "network of `hidden` and `activation`.",
+        "uncompiled Keras model; looked for as `data.schema` is. Without it, a network of dense "
+        "layers, and of convolutions before them for images; `hidden` and `activation` shape that "
+        "network alone.",
         examples=["models.houses:build"],
     )
     epochs: AtLeastOne = Field(
@@ -299,11 +301,15 @@ class TrainSettings(Settings):
         default=0.001, description="Adam's learning rate.", examples=[0.0003]
     )
     hidden: tuple[AtLeastOne, ...] = Field(
-        default=(64, 32), description="Units of each hidden layer.", examples=[[128, 64, 32]]
+        default=(64, 32),
+        description="Units of each hidden dense layer. Those of an image's convolutions follow "
+        "from its size.",
+        examples=[[128, 64, 32]],
     )
     activation: str = Field(
         default="relu",
-        description="The hidden layers' activation, as Keras names it.",
+        description="The activation of the hidden dense layers and of the convolutions, as Keras "
+        "names it.",
         examples=["gelu"],
     )
     # As NumPy's generators take it.

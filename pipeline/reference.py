@@ -55,7 +55,7 @@ def look_up_reference(reference: str, job_folder: Path, *, setting: str) -> None
     """Refuse what `resolve_reference` surely will, without running the module.
 
     Loading a module may be slow, and one that makes its model while it is imported has to be
-    loaded after the seed is set.
+    loaded after the seed is set. What may bind names that its text does not show is let pass.
 
     Raises:
         BadReference: The form is wrong, the module has no file, is no Python, or nowhere binds
@@ -68,19 +68,33 @@ def look_up_reference(reference: str, job_folder: Path, *, setting: str) -> None
     except SyntaxError as error:
         raise _failed_import(error, file, file.parent, setting) from error
     name = attribute.partition(".")[0]
-    if not names & {name, "*", "__getattr__"}:
+    if not names & {name, *_UNSEEN}:
         raise _lacks_name(reference, name, file, sorted(names), setting)
 
 
+# By these a module gets at its own namespace, or has names that it never binds.
+_UNSEEN = frozenset(
+    {"*", "__getattr__", "globals", "locals", "vars", "setattr", "__setattr__", "__dict__"}
+    | {"exec", "eval", "modules", "import_module", "__import__", "f_globals"}
+)
+
+
 def _list_bound_names(tree: ast.Module) -> Iterator[str]:
-    """Yield every name that a module's text binds, at whatever depth: too many, never too few."""
+    """Yield every name that a module's text binds, at whatever depth, and its uses of `_UNSEEN`."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
+        elif isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store) or node.id in _UNSEEN:
+                yield node.id
+        elif isinstance(node, ast.Attribute) and node.attr in _UNSEEN:
+            yield node.attr
         elif isinstance(node, ast.alias):
             yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
+            yield node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest
 
 
 def _split_reference(reference: str, setting: str) -> tuple[str, str]:
@@ -168,9 +182,10 @@ def load_module(module_name: str, job_folder: Path, *, setting: str) -> ModuleTy
             spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[unique_name]
-        if not isinstance(error, Exception):
-            raise
-        raise _failed_import(error, file, root, setting) from error
+        # A script that ends itself by sys.exit() is no schema; an interrupt is the user's own.
+        if isinstance(error, (Exception, SystemExit, GeneratorExit)):
+            raise _failed_import(error, file, root, setting) from error
+        raise
     return module
 
 
@@ -206,7 +221,7 @@ def _lies_in(root: Path, name: str, module: ModuleType) -> bool:
     return Path(file) in (place.with_suffix(".py"), place / "__init__.py")
 
 
-def _failed_import(error: Exception, file: Path, root: Path, setting: str) -> BadReference:
+def _failed_import(error: BaseException, file: Path, root: Path, setting: str) -> BadReference:
     """Name the last line of the user's own files on the way to the error."""
     place, line = str(file), None
     for frame in traceback.extract_tb(error.__traceback__):
@@ -215,8 +230,9 @@ def _failed_import(error: Exception, file: Path, root: Path, setting: str) -> Ba
     if isinstance(error, SyntaxError) and error.filename:
         place, line = error.filename, error.lineno
     reason = (str(error).splitlines() or [""])[0].rstrip(".")
+    what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return BadReference(
-        f"{setting}: {place}, line {line}: {type(error).__name__}: {reason}.",
+        f"{setting}: {place}, line {line}: {what}.",
         fix="correct that file, which is imported for this setting.",
         setting=setting,
         file=place,

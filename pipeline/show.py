@@ -149,16 +149,14 @@ def _first_place(examples: Iterable[Example], show_values: bool) -> str:
     first = min(examples, key=lambda example: (example.source, example.row), default=None)
     if first is None:
         return ""
-    place = harmless_for_logs(
-        one_line(f"{first.source}/{first.file}" if first.file else first.source)
-    )
-    if first.row and not first.file:
-        place += f":{first.row}"
-    if first.detail and first.file:  # which begins with the file
-        return place + _cell(first.detail).removeprefix(_cell(first.file))
-    if first.detail:
-        return _place_first(place, _cell(first.detail))
-    return f"{place} {_cell(first.value)!r}" if show_values and first.value else place
+    text = f"{first.source}/{first.file}" if first.file else f"{first.source}:{first.row}"
+    if not first.row:  # a file as a whole
+        text = _place_first(first.source, first.detail)
+    elif first.detail:
+        text += f"{':' if first.file else ''} {shorten(first.detail)}"
+    elif show_values and first.value:
+        text += f" {shorten(first.value)!r}"
+    return harmless_for_logs(one_line(text))
 
 
 def _place_first(place: str, fault: str) -> str:

@@ -15,7 +15,7 @@ from tests.conftest import HEADER, JOB, ROOT, SCHEMA, make_rows
 PACKAGE = ROOT / "pipeline"
 # What every room may use: the shared nouns, in the order in which they build on each other.
 NOUNS = [
-    "errors", "inert", "tensorflow_import", "reference", "job", "arrow", "batch", "schema",
+    "errors", "inert", "tensorflow_import", "reference", "explain", "job", "arrow", "batch", "schema",
     "manifest", "ledger", "hashing", "storage", "spill", "engine",
 ]  # fmt: skip
 # Room: what it may use beside the nouns. A data stage knows no other stage; `run` knows them all.

@@ -199,7 +199,7 @@ def test_a_mended_quarantine_is_raw_input_like_another(
     counts = {name: second.ledger.rows[name] for name in ("read", "quarantined", "replaced")}
     assert counts == {"read": 64, "quarantined": 0, "replaced": 4}
     rows = read_split(tmp_path / "again")
-    assert sorted(rows.columns) == ["colour", "count", "label", "row_id", "size"]
+    assert sorted(rows.columns) == ["_row", "colour", "count", "label", "row_id", "size"]
     assert (rows["row_id"] // (1 << 40) == 1).sum() == 4
 
 

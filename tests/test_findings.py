@@ -224,6 +224,22 @@ def test_a_log_holds_a_hundred_places_of_a_rule_and_its_total(
     assert {r["properties"]["count"] for r in results} == {250}
 
 
+def test_a_report_says_how_many_rows_it_is_of_and_how_many_are_broken(
+    nanproof: Command, make_job: MakeJob, tmp_path: Path
+) -> None:
+    schema = SCHEMA.replace("pa.Check.ge(0)", "pa.Check.ge(0), unique=True")
+    rows = "101,1,red,0\n" * 11 + "1,1,red,0\n1,2,red,0\n"
+    check(nanproof, make_job(HEADER + rows, schema=schema), tmp_path, "--show-values")
+    assert read_sarif(tmp_path)["properties"] == {"rows": 13, "brokenRows": 12}
+    suite = read_junit(tmp_path)
+    told = {p.attrib["name"]: p.attrib["value"] for p in suite.iter("property")}
+    assert told == told | {"rows": "13", "broken_rows": "12", "settled_rows": "12"}
+    assert float(suite.attrib["time"]) > 0
+    lines = [str(failure.text).splitlines() for failure in suite.iter("failure")]
+    assert [len(places) for places in lines] == [10, 10]
+    assert [places[0].rpartition("/")[2] for places in lines] == ["a.csv:2 '101'", "a.csv:2"]
+
+
 def test_what_is_broken_within_its_limit_warns_and_fails_nothing(
     nanproof: Command, make_job: MakeJob, tmp_path: Path
 ) -> None:
@@ -284,7 +300,9 @@ def test_a_refused_job_keeps_its_name_as_the_suite_s(
     nanproof: Command, make_job: MakeJob, tmp_path: Path
 ) -> None:
     ended = check(nanproof, make_job(HEADER, 'name = "houses"\n' + JOB), tmp_path)
-    assert (ended.code, read_junit(tmp_path).attrib["name"]) == (1, "houses")
+    suite = read_junit(tmp_path)
+    assert (ended.code, suite.attrib["name"]) == (1, "houses")
+    assert [error.attrib["type"] for error in suite.iter("error")] == ["refused"]
 
 
 def test_of_more_than_fifty_places_the_last_command_says_how_many(

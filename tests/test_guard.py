@@ -68,7 +68,16 @@ def test_an_incident_says_when_where_and_what_was_done(tmp_path: Path) -> None:
         "loss": "nan",
         "learning_rate": 0.125,
         "done": "dropped rows",
-        "rows": [{"position": 1, "row_id": None, "seen": "label"}],
+        "rows": [
+            {
+                "position": 1,
+                "row_id": None,
+                "seen": "label",
+                "columns": ["label"],
+                "file": "",
+                "row": None,
+            }
+        ],
     }
     assert {name: lines[1][name] for name in expected} == expected
 

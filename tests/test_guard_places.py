@@ -252,6 +252,6 @@ def test_the_table_has_one_line_for_like_incidents_in_a_row() -> None:
     lines = model.guard.table().splitlines()
     assert [line.split() for line in lines] == [
         "step epoch kind first seen where steps done".split(),
-        "0 0 rows label row 4, row 5, row 6 and 1 more 1 dropped rows".split(),
-        "1 0 rows label row 0, row 1, row 2 and 21 more 3 skipped step".split(),
+        "0 0 rows label row 4 (label), row 5 (label), row 6 (label) and 1 more 1 dropped rows".split(),
+        "1 0 rows label row 0 (label), row 1 (label), row 2 (label) and 21 more 3 skipped step".split(),
     ]

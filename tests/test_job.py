@@ -168,6 +168,12 @@ def test_a_misspelt_value_is_told_its_nearest(
         ({"data": {"csv": {"columns": [5]}}}, "text"),
         ({"data": {"csv": {"quote": "''"}}}, "one character"),
         ({"repair": {"indicators": 3}}, "true, false or a list of texts"),
+        ({"repair": {"indicators": [3]}}, "text"),
+        ({"data": {"missing": {"a": "?"}}}, "a list of texts"),
+        (
+            {"repair": {"columns": {"a": {"constant": []}}}},
+            "true, false, a whole number, a number or text",
+        ),
         ({"check": {"rules": 3}}, "a table of numbers from 0 to 1"),
         ({"split": 3}, "a table"),
     ],
@@ -176,6 +182,22 @@ def test_a_value_that_does_not_fit_is_told_what_would(
     tables: dict[str, Any], expected: str
 ) -> None:
     assert refusal_of(**tables).expected == expected
+
+
+@pytest.mark.parametrize(
+    ("tables", "where"),
+    [
+        ({"data": {"missing": 5}}, "data.missing"),
+        ({"repair": {"indicators": 3}}, "repair.indicators"),
+        ({"repair": {"numeric": {"constant": []}}}, "repair.numeric.constant"),
+    ],
+)
+def test_what_no_branch_of_a_union_takes_is_not_told_one_branch_s_reason(
+    tables: dict[str, Any], where: str
+) -> None:
+    error = refusal_of(**tables)
+    assert error.message == f"setting '{where}': it takes no such value."
+    assert where in error.fields["settings"]
 
 
 WRONG = [3, -1, 1.5, math.nan, "x", "", True, [1], [[]], {}, {"a": 1}, {"constant": [1]}, None]
@@ -213,7 +235,7 @@ def test_the_folder_is_no_setting() -> None:
     [
         ({"data": {"raw": "raw/*.csv"}}, "data.raw"),
         ({"data": {"missing": 5}}, "data.missing"),
-        ({"data": {"missing": {"a": [1]}}}, "data.missing"),
+        ({"data": {"missing": {"a": [1]}}}, "data.missing.a.0"),
         ({"data": {"csv": {"delimiter": ";;"}}}, "data.csv.delimiter"),
         ({"data": {"partition_bytes": 10}}, "data.partition_bytes"),
         ({"data": 3}, "data"),
@@ -222,7 +244,8 @@ def test_the_folder_is_no_setting() -> None:
         ({"split": {"train": math.nan}}, "split.train"),
         ({"split": {"seed": 1.5}}, "split.seed"),
         ({"repair": {"numeric": "most_frequent"}}, "repair.numeric"),
-        ({"repair": {"numeric": {"constant": [1]}}}, "repair.numeric"),
+        ({"repair": {"numeric": {"constant": [1]}}}, "repair.numeric.constant"),
+        ({"repair": {"indicators": ["a", 3]}}, "repair.indicators.1"),
         ({"repair": {"columns": {"temp": "medan"}}}, "repair.columns.temp"),
         ({"repair": {"columns": {"Temp [C]": "medan"}}}, "repair.columns.Temp [C]"),
         ({"repair": {"max_dropped_ratio": True}}, "repair.max_dropped_ratio"),
@@ -318,7 +341,8 @@ def test_an_absent_job_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
 
 def test_train_settings_alone_are_named_as_in_the_job_file() -> None:
     assert read_train_settings({"hidden": [8]}).hidden == (8,)
-    with pytest.raises(SettingsError, match=r"setting 'train\.epochs'"):
+    with pytest.raises(SettingsError, match=r"setting 'train\.epochs'") as caught:
         read_train_settings({"epochs": 0})
+    assert caught.value.fields["settings"] == ["train.epochs"]
     with pytest.raises(SettingsError, match=r"unknown setting 'train\.epoch'"):
         read_train_settings({"epoch": 1})

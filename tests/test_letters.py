@@ -204,7 +204,7 @@ def test_check_finds_each_fault_of_the_folder_and_where(
         for place in broken["places"]:
             rule = RULES[faults[place["row"] - 1]]
             assert rule == (broken["column"], broken["rule"])
-            assert rule[0] or paths[place["row"] - 1].name in place["detail"]
+            assert rule[0] or paths[place["row"] - 1].name in place["file"]
 
 
 def test_check_finds_the_blanks_of_the_idx_files(nanproof: Callable[..., Ended], idx: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy
 
 from pipeline.load import (
+    arrays,
     plan_partitions,
     read_partition,
 )
-from pipeline.load.tensors import list_derived, measure
+from pipeline.load.tensors import list_derived, measure, tensor_columns
 from tests.arrays import (
     IMAGES,
     list_tensors,
@@ -67,6 +70,28 @@ def test_booleans_are_bytes_of_zero_and_one(tmp_path: Path) -> None:
     array = np.array([[True, False], [True, True]])
     assert read_npy(tmp_path, array).carried["array"] == [b"\1\0", b"\1\1"]
     assert find_source(tmp_path / "a.npy").tensors == (("array", "uint8"),)
+
+
+def test_a_boolean_of_any_byte_but_zero_is_true(tmp_path: Path) -> None:
+    spoilt = np.array([[0, 2], [255, 1]], np.uint8).view(bool)
+    carried = read_npy(tmp_path, spoilt).carried
+    assert carried["array"] == [b"\0\1", b"\1\1"]
+    assert (carried["array_max"], carried["array_mean"]) == ([1, 1], [0.5, 1])
+    assert carried == read_npy(tmp_path, np.array([[False, True], [True, True]])).carried
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_column_of_booleans_is_true_by_any_byte_but_zero(tmp_path: Path, save: Any) -> None:
+    save(tmp_path / "a.npz", x=np.array([0, 2, 255, 1], np.uint8).view(bool))
+    rows = read_source(find_source(tmp_path / "a.npz"), make_reading({"x": "bool"}))
+    assert rows.columns["x"] == [False, True, True, True]
+
+
+def test_equal_bytes_of_another_shape_or_dtype_have_another_digest() -> None:
+    row = np.arange(4, dtype=np.uint8)
+    tensors = [row.reshape(1, 4), row.reshape(1, 2, 2), row.view("i1")[None], row.view("<u2")[None]]
+    digests = {tensor_columns("x", tensor)["x_digest"][0].as_py() for tensor in tensors}
+    assert len(digests) == 4
 
 
 def test_values_that_are_not_finite_are_counted_and_left_out(tmp_path: Path) -> None:
@@ -149,6 +174,20 @@ def test_any_array_comes_through_in_any_cut(data: st.DataObject) -> None:
     assert rows.carried["x_nonfinite"] == (~np.isfinite(flat)).sum(axis=1).tolist()
     distinct = {row.tobytes() for row in np.ascontiguousarray(flat)}
     assert len(set(rows.carried["x_digest"])) == len(distinct)
+
+
+@pytest.mark.parametrize(("name", "num_files"), [("a.npy", 1), ("a.npz", 1), (IMAGES, 2)])
+def test_each_file_is_opened_once_for_what_its_header_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, num_files: int
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 2)))
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)))
+    write_idx(tmp_path, make_idx((1, 1, 1), b"x"), make_idx((1,), b"x"))
+    source = find_source(tmp_path / name)
+    opening = Mock(side_effect=arrays.open_raw)
+    monkeypatch.setattr(arrays, "open_raw", opening)
+    assert arrays.add_arrays(source) == source
+    assert opening.call_count == num_files
 
 
 def test_batches_are_cut_by_bytes(tmp_path: Path) -> None:

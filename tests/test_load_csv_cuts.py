@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeline.load.csv
+import pipeline.load.partitions
 from pipeline.batch import Kind
 from pipeline.load import (
     opening,
@@ -111,6 +112,7 @@ def test_no_cut_into_partitions_blocks_or_batches_changes_what_is_read(
     whole = read_source(source, make_reading(kinds))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening, "BLOCK_BYTES", block_bytes)
+        patch.setattr(pipeline.load.partitions, "WALK_BYTES", block_bytes)
         patch.setattr(pipeline.load.csv, "ARROW_BLOCK_BYTES", block_bytes)
         reading = make_reading(kinds, batch_rows=batch_rows)
         cut = read_source(source, reading, partition_bytes)

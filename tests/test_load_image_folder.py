@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,15 @@ from PIL import Image
 
 from pipeline.errors import InputError
 from pipeline.load import (
+    image_folder,
+    images,
     list_sources,
     plan_partitions,
     read_partition,
     read_records,
 )
-from pipeline.load.image_folder import find_files
+from pipeline.load.image_folder import find_files, hash_images
+from pipeline.load.opening import Location
 from tests.pictures import (
     find_folder,
     list_pixels,
@@ -103,6 +107,21 @@ def test_the_hash_tells_a_changed_byte_and_another_name(folder: Path) -> None:
     assert len({first, second, find_folder(folder, "g").content_hash}) == 3
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [(b"1", b"2", b"1b.png\0002"), (b"2", b"vwxyz", b"b.png\0005vwxyz")],
+)
+def test_the_hash_tells_where_a_file_ends(
+    tmp_path: Path, first: bytes, second: bytes, both: bytes
+) -> None:
+    location = Location("g", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(first)
+    (tmp_path / "b.png").write_bytes(second)
+    apart = hash_images(location, ["a.png", "b.png"])
+    (tmp_path / "a.png").write_bytes(both)
+    assert hash_images(location, ["a.png"]) != apart
+
+
 def test_partitions_hold_their_own_files_and_cover_all(folder: Path) -> None:
     source = find_folder(folder, "g")
     parts = plan_partitions([source], 9_000)  # a file counts as 4,096 bytes at least
@@ -133,6 +152,27 @@ def test_a_file_that_goes_away_is_an_error_and_no_row(folder: Path) -> None:
         list(read_partition(parts[0], make_reading({})))
 
 
+def forbid(path: str) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", path)
+
+
+def test_an_image_that_may_not_be_read_is_an_error_and_no_row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = plan_partitions([find_folder(folder, "g")], WHOLE)
+    monkeypatch.setattr(images, "check_regular", forbid)
+    with pytest.raises(InputError, match=r"a/0\.png cannot be read: Permission denied"):
+        list(read_partition(parts[0], make_reading({})))
+
+
+def test_an_image_that_may_not_be_read_has_no_hash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_folder, "check_regular", forbid)
+    with pytest.raises(InputError, match=r"a/0\.png cannot be read: Permission denied"):
+        find_folder(folder, "g")
+
+
 def test_a_name_that_is_no_utf_8_is_told_with_escapes(folder: Path) -> None:
     name = b"\xff.png".decode("utf-8", "surrogateescape")
     (folder / "g" / "a" / name).write_bytes(b"x")
@@ -158,6 +198,14 @@ def link_to_itself(path: Path) -> None:
     path.symlink_to(path)
 
 
+def link_below_a_file(path: Path) -> None:
+    path.symlink_to("0.png/1.png")
+
+
+def link_to_too_long_a_name(path: Path) -> None:
+    path.symlink_to("x" * 300)
+
+
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
@@ -165,6 +213,8 @@ def link_to_itself(path: Path) -> None:
         (link_to_a_device, "not a regular file"),
         (link_to_nothing, "No such file"),
         (link_to_itself, "Too many levels"),
+        (link_below_a_file, "Not a directory"),
+        (link_to_too_long_a_name, "File name too long"),
     ],
 )
 def test_what_is_no_file_costs_its_own_row(

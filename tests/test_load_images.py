@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import struct
@@ -9,9 +10,11 @@ import sys
 import zlib
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import xxhash
 from PIL import Image
 
 from pipeline.errors import InputError, UsageError
@@ -19,10 +22,12 @@ from pipeline.job import ImageSettings
 from pipeline.load import (
     Reading,
     check_columns,
+    images,
     list_sources,
     plan_partitions,
     read_partition,
 )
+from pipeline.load.pixels import BadImage, decode
 from pipeline.schema import ColumnSchema, Schema
 from tests.conftest import find_dataset
 from tests.pictures import (
@@ -83,13 +88,16 @@ def tiff(pixels: Pixels) -> bytes:
 
 def bomb(side: int) -> bytes:
     """Return a few bytes of PNG whose header claims a square of this side."""
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0),
-        b"IDAT": zlib.compress(bytes(100)),
-    }
+    return join_chunks(
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(100))),
+    )
+
+
+def join_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks.items()
+        for name, data in chunks
     )
 
 
@@ -112,7 +120,7 @@ def test_a_broken_image_costs_its_own_row_and_names_its_file(folder: Path, kind:
     rows = read_folder(folder)
     (bad,) = rows.malformed
     assert (bad.row_id, bad.row, bad.data) == (4, 5, b"b/00.png")
-    assert bad.detail.startswith("b/00.png: ")
+    assert (bad.file, "00.png" in bad.detail) == ("b/00.png", False)
     assert fault in bad.detail
     assert rows.ids == [0, 1, 2, 3, 5, 6]
 
@@ -153,6 +161,99 @@ def test_every_kind_of_pixel_becomes_grey_or_rgb_of_eight_bits(
     (pixels,) = list_pixels(read_folder(tmp_path))
     np.testing.assert_allclose(np.squeeze(pixels), np.squeeze(np.array(expected)), atol=1)
     assert pixels.shape[2] == (3 if np.ndim(expected) == 3 else 1)
+
+
+def premultiplied(grey: int, alpha: int) -> bytes:
+    """Return a TIFF of one pixel whose grey is already multiplied by its alpha."""
+    file = io.BytesIO()
+    Image.new("LA", (1, 1), (grey, alpha)).save(file, "TIFF")
+    # The tag ExtraSamples, of one SHORT: 2 is alpha apart, 1 is premultiplied.
+    return file.getvalue().replace(
+        struct.pack("<HHIH", 338, 3, 1, 2), struct.pack("<HHIH", 338, 3, 1, 1)
+    )
+
+
+def write_tiff(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "TIFF")
+    return file.getvalue()
+
+
+# CIE's L* of 50 without colour is 119 in sRGB, and so is any grey of it.
+LAB = write_tiff(Image.frombytes("LAB", (1, 1), b"\x80\0\0"))
+PALETTE = write_tiff(Image.new("RGB", (1, 1), (9, 9, 9)).quantize(2).convert("PA"))
+BIG_ENDIAN = write_tiff(Image.frombytes("I;16B", (1, 1), b"\x07\xff"))
+
+
+@pytest.mark.parametrize(
+    ("data", "grey", "own_channels"),
+    [
+        (premultiplied(50, 100), 127, 1),
+        (LAB, 119, 3),
+        (PALETTE, 9, 3),
+        (BIG_ENDIAN, 7, 1),
+        (write_tiff(Image.new("CMYK", (1, 1), (0, 0, 0, 155))), 100, 3),
+        (write_tiff(Image.new("YCbCr", (1, 1), (60, 128, 128))), 60, 3),
+    ],
+)
+def test_every_mode_becomes_the_channels_asked_for(
+    data: bytes, grey: int, own_channels: int
+) -> None:
+    for channels in (None, 1, 3):
+        pixels = decode(io.BytesIO(data), ImageSettings(channels=channels))
+        assert pixels.shape == (1, 1, channels or own_channels)
+        np.testing.assert_allclose(pixels, grey, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_a_mode_without_an_8_bit_equal_is_told(mode: str, channels: Any) -> None:
+    data = write_tiff(Image.new(mode, (1, 1)))
+    with pytest.raises(BadImage, match=f"pixels of the mode {mode}, which have no 8-bit equal"):
+        decode(io.BytesIO(data), ImageSettings(channels=channels))
+
+
+def test_a_note_on_transparency_that_cannot_be_costs_nothing() -> None:
+    # Of three colours, which a second header then makes grey.
+    data = join_chunks(
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)),
+        (b"tRNS", bytes(6)),
+        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0\7")),
+    )
+    assert decode(io.BytesIO(data), ImageSettings(channels=3)).tolist() == [[[7, 7, 7]]]
+
+
+def test_a_bug_of_ours_is_no_broken_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image.Image, "resize", Mock(side_effect=ValueError("a bug")))
+    with pytest.raises(ValueError, match="a bug"):
+        read_folder(folder, size=(2, 2))
+
+
+class BadDisk(io.BytesIO):
+    """Fails from a place on."""
+
+    def __init__(self, data: bytes, good_bytes: int) -> None:
+        super().__init__(data)
+        self.good_bytes = good_bytes
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self.good_bytes:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("good_bytes", [0, 41])  # the header ends at 41
+def test_a_disk_that_fails_is_no_broken_image(good_bytes: int) -> None:
+    file = BadDisk(png(make_pixels(9, 9)), good_bytes)
+    with pytest.raises(OSError, match="Input/output"):
+        decode(file, ImageSettings())
+
+
+def test_an_offset_where_no_file_can_be_is_the_image_s_own_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II\x2b\0\x08\0\0\0" + struct.pack("<Q", 1 << 62))
+    with (tmp_path / "a.tif").open("rb") as file, pytest.raises(BadImage, match="broken"):
+        decode(file, ImageSettings())
 
 
 def test_sixteen_bits_of_a_pgm_become_their_upper_eight(tmp_path: Path) -> None:
@@ -210,6 +311,18 @@ def test_the_size_of_the_pixels_is_guessed_from_headers(tmp_path: Path) -> None:
     (tmp_path / "g" / "000.png").write_bytes(b"x")
     assert find_folder(tmp_path, "g").plain_bytes == 200 * 30 * 20 * 3
     assert find_folder(tmp_path, "g", size=(4, 5), channels=1).plain_bytes == 200 * 20
+
+
+def test_the_headers_looked_at_are_those_of_the_lowest_hashes_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = {f"{place}.png": 2**place for place in range(8)}  # every sample has its own sum
+    for name, width in widths.items():
+        save(tmp_path / "g" / name, np.zeros((1, width, 3), np.uint8))
+    monkeypatch.setattr(images, "SAMPLE_FILES", 4)
+    sample = sorted(widths, key=lambda name: xxhash.xxh3_64(name.encode()).intdigest())[:4]
+    expected = sum(widths[name] for name in sample) * 3 * 8 // 4
+    assert find_folder(tmp_path, "g").plain_bytes == expected
 
 
 def test_batches_are_cut_by_the_bytes_of_pixels(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import struct
@@ -10,6 +11,7 @@ import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import fsspec
 import numpy as np
@@ -17,12 +19,15 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.load import (
+    arrays,
     check_columns,
     list_sources,
     plan_partitions,
     read_partition,
     read_records,
 )
+from pipeline.load.npz import open_archive, open_member
+from pipeline.load.sources import check_tensors
 from pipeline.schema import ColumnSchema, Schema
 from tests.arrays import (
     list_tensors,
@@ -145,14 +150,65 @@ def test_an_archive_much_larger_when_unpacked_is_read_in_pieces(tmp_path: Path) 
     assert peak < 64 << 20  # of the 160 MiB
 
 
-def test_a_password_is_an_error(tmp_path: Path) -> None:
-    write_archive(tmp_path / "a.npz", [("x.npy", THREE)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_encrypted_member_beside_a_plain_one_is_an_error(tmp_path: Path, packed: bool) -> None:
+    write_archive(tmp_path / "a.npz", [("x.npy", THREE), ("y.npy", THREE)], packed)
     data = bytearray((tmp_path / "a.npz").read_bytes())
     for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        data[data.index(mark) + offset] |= 1
+        data[data.rindex(mark) + offset] |= 1
     (tmp_path / "a.npz").write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.npz"):
+    with pytest.raises(InputError, match=r"a\.npz is encrypted") as caught:
         find_source(tmp_path / "a.npz")
+    assert caught.value.fix == "save it without a password."
+
+
+@pytest.mark.parametrize(
+    ("mark", "offset", "byte", "fault"),
+    [
+        (b"PK\3\4", 0, 0, "a broken archive: Bad magic number for file header"),
+        (b"PK\1\2", 6, 99, "cannot be unpacked: zip file version 9.9"),
+        (b"PK\1\2", 8, 1 << 5, "cannot be unpacked: compressed patched data"),
+        (b"PK\5\6", 17, 255, "a broken archive: its index leads out of it"),
+    ],
+)
+def test_what_zipfile_cannot_open_is_an_error_that_says_why(
+    tmp_path: Path, mark: bytes, offset: int, byte: int, fault: str
+) -> None:
+    write_archive(tmp_path / "a.npz", [("x.npy", THREE)])
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[data.index(mark) + offset] = byte
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(InputError, match=rf"a\.npz (is )?{fault}"):
+        find_source(tmp_path / "a.npz")
+
+
+def test_a_member_s_name_that_is_no_utf_8_is_an_error(tmp_path: Path) -> None:
+    write_archive(tmp_path / "a.npz", [("ü.npy", THREE)])
+    data = (tmp_path / "a.npz").read_bytes().replace("ü".encode(), b"\xff\xff")
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.npz cannot be unpacked: 'utf-8' codec"):
+        find_source(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, struct.error])
+def test_a_bug_of_ours_is_no_broken_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any, kind: type[Exception]
+) -> None:
+    save(tmp_path / "a.npz", x=np.arange(3))
+    source = find_source(tmp_path / "a.npz")
+    monkeypatch.setattr(arrays, "make_batch", Mock(side_effect=kind("a bug")))
+    with pytest.raises(kind, match="a bug"):
+        read_source(source, make_reading({}))
+
+
+def test_a_disk_that_fails_is_no_broken_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    file = io.BytesIO((tmp_path / "a.npz").read_bytes())
+    with open_archive(file, "a.npz") as archive:
+        archive.fp = Mock(file, read=Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            open_member(archive, archive.infolist()[0], "a.npz")
 
 
 def test_a_strict_schema_need_not_name_what_is_worked_out(tmp_path: Path) -> None:
@@ -164,11 +220,28 @@ def test_a_strict_schema_need_not_name_what_is_worked_out(tmp_path: Path) -> Non
         check_columns(table, Schema("s", columns[:1], strict=True))
 
 
-def test_one_value_a_row_is_a_plain_column_however_it_is_shaped(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=np.array([[4], [5], [6]]))
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_one_value_a_row_is_a_plain_column(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), y=np.array([4, 5, 6]).reshape(shape))
     (source,) = list_sources(["a.npz"], tmp_path, COMMA)
     assert source.tensors == (("x", "float64"),)
     assert read_source(source, make_reading({"y": "int"})).columns["y"] == [4, 5, 6]
+
+
+def test_one_value_on_two_axes_is_a_tensor(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", y=np.array([4, 5, 6]).reshape(3, 1, 1))
+    source = find_source(tmp_path / "a.npz")
+    assert source.shapes == (("y", (1, 1)),)
+    assert read_source(source, make_reading({})).carried["y_shape"] == ["1x1x1"] * 3
+
+
+def test_a_table_mixes_with_arrays_that_are_columns_and_not_with_tensors(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    np.savez(tmp_path / "b.npz", x=np.arange(2))
+    check_tensors(list_sources(["*"], tmp_path, COMMA))
+    np.savez(tmp_path / "c.npz", x=np.zeros((2, 2)))
+    with pytest.raises(InputError, match=r"c\.npz holds other arrays than a\.csv"):
+        check_tensors(list_sources(["*"], tmp_path, COMMA))
 
 
 def write_zeros(path: Path, num_arrays: int, shape: tuple[int, ...], order: str = "False") -> None:

@@ -69,7 +69,7 @@ def test_a_mended_row_is_no_copy_of_what_it_was(
     }  # fmt: skip
     rows = read_split(tmp_path / "again")
     assert sorted(rows["count"]) == [*range(60), 1000, 1001, 1002]
-    assert sorted(rows.columns) == ["colour", "count", "label", "row_id", "size"]
+    assert sorted(rows.columns) == ["_row", "colour", "count", "label", "row_id", "size"]
     assert check_job(job).rows == 63
 
 

@@ -317,7 +317,7 @@ Table = pa.DataFrameSchema({"size": pa.Column(float), "label": pa.Column(int)}, 
 """
     text = "size,more,label\n" + "".join(f"{i},m,{i % 2}\n" for i in range(60))
     run_job(make_job(text, schema=schema), out=tmp_path / "out", until="shards")
-    assert sorted(read_split(tmp_path / "out").columns) == ["label", "row_id", "size"]
+    assert sorted(read_split(tmp_path / "out").columns) == ["_row", "label", "row_id", "size"]
 
 
 def test_a_column_that_is_added_takes_its_default(make_job: MakeJob, tmp_path: Path) -> None:

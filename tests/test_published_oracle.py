@@ -84,7 +84,7 @@ def hold_against(out: Path, table: Table, oracle: Oracle, wanted: Verdict) -> No
     good = sorted(set(range(len(table.rows))) - {row for row, _, _ in wanted.reasons})
     rows = read_rows(out)
     carried = {"unnamed"} & set(table.headers) if table.schema.strict != "filter" else set[str]()
-    assert set(rows.column_names) == {"row_id", *oracle.columns, *carried}
+    assert set(rows.column_names) == {"row_id", "_row", *oracle.columns, *carried}
     rows = rows.sort_by("row_id")
     assert rows.column("row_id").to_pylist() == good
     for name, native in oracle.natives.items():

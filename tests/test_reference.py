@@ -115,13 +115,27 @@ def test_a_syntax_error_names_its_line(project: Path) -> None:
     assert isinstance(error.__cause__, SyntaxError)
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_while_importing_passes_through(
-    project: Path, kind: type[BaseException]
-) -> None:
-    write(project / "rules.py", f"raise {kind.__name__}")
-    with pytest.raises(kind):
+def test_an_interrupt_while_importing_passes_through(project: Path) -> None:
+    write(project / "rules.py", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
         resolve("rules:Table", project)
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ("import sys; sys.exit(3)", "SystemExit: 3."),
+        ("raise SystemExit", "SystemExit."),
+        ("raise GeneratorExit", "GeneratorExit."),
+    ],
+)
+def test_a_module_that_ends_the_process_is_refused_and_ends_no_job(
+    project: Path, ends: str, says: str
+) -> None:
+    file = write(project / "rules.py", f"\n{ends}")
+    assert refusal_of("rules:Table", project).message == f"data.schema: {file}, line 2: {says}"
+    file.write_text("Table = 5  # mended")
+    assert resolve("rules:Table", project) == 5
 
 
 def test_a_module_that_failed_is_read_again(project: Path) -> None:
@@ -218,6 +232,14 @@ def test_the_import_path_is_left_as_it_was(project: Path) -> None:
         "for Table in [1]: ...",
         "(Table := 1)",
         "with open(__file__) as Table: ...",
+        "match [1]:\n    case [Table]: ...",
+        "match [1]:\n    case [*Table]: ...",
+        "match {1: 2}:\n    case {**Table}: ...",
+        'globals()["Table"] = 1',
+        "vars().update(Table=1)",
+        'exec("Table = 1")',
+        'import sys\nsetattr(sys.modules[__name__], "Table", 1)',
+        "import sys\nsys.modules[__name__].Table = 1",
     ],
 )
 def test_a_look_up_passes_a_name_however_it_is_bound_and_runs_nothing(
@@ -225,6 +247,13 @@ def test_a_look_up_passes_a_name_however_it_is_bound_and_runs_nothing(
 ) -> None:
     write(project / "rules.py", f"raise RuntimeError\n{text}")
     look_up_reference("rules:Table.part", project, setting="train.model")
+
+
+def test_a_name_that_only_the_import_can_tell_is_refused_after_it(project: Path) -> None:
+    write(project / "rules.py", 'globals()["Table"] = 1')
+    assert resolve("rules:Table", project) == 1
+    look_up_reference("rules:Tabel", project, setting="train.model")
+    assert refusal_of("rules:Tabel", project).fix == "did you mean 'Table'?"
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import pytest
 
 from pipeline import run_job, verify_dataset
 from pipeline.batch import INF, MISSING, NAN, OK, TYPE
-from pipeline.repair import clip_bounds, legal_bounds, list_range_rules
+from pipeline.job import RepairSettings
+from pipeline.repair import clip_bounds, legal_bounds, list_range_rules, plan_column
 from pipeline.schema import Check, ColumnSchema
 from tests.conftest import JOB
 from tests.judging import column
-from tests.repairing import plan_of, repair, schema_of
+from tests.repairing import plan_of, repair, schema_of, summary_of
 
+GREATEST = float(np.finfo("float32").max)
 TINY, BELOW_10 = 2.0**-126, 10 - 2.0**-20  # float32's smallest normal, and its last below 10
 RANGE = Check("in_range", {"min_value": 0, "max_value": 10}, "in_range")
 OPEN = Check(
@@ -102,6 +104,45 @@ def test_the_smallest_and_the_largest_legal_value_are_the_next_ones(
     for schema, up in ((after, True), (before, False)):
         found = legal_bounds(schema)[0 if up else 1]
         assert found == (next_of(dtype, bound, up=up) if bound else next_of_zero(dtype, up=up))
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "beyond", "legal"),
+    [
+        ("int", "int8", 1000, (-128, 127)),
+        ("int", "uint8", 1000, (0, 255)),
+        ("int", "int64", 1e30, (-(2**63), 2**63 - 1)),
+        ("int", "uint64", 2**64, (0, 2**63 - 1)),  # of which a column holds half
+        ("timestamp", "datetime64[us]", 2**70, (-(2**63), 2**63 - 1)),
+        ("float", "float32", 1e300, (-GREATEST, GREATEST)),
+        ("float", "float16", 1e300, (-65504.0, 65504.0)),
+    ],
+)
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_bound_beyond_the_dtype_is_the_last_value_that_it_holds(
+    kind: Any, dtype: str, beyond: float, legal: Any, closed: bool
+) -> None:
+    facts = {"min_value": -beyond, "max_value": beyond, "include_min": closed}
+    check = Check("in_range", {**facts, "include_max": closed}, "in_range")
+    schema = ColumnSchema("x", kind, dtype, checks=(check,))
+    assert legal_bounds(schema) == legal
+    assert clip_bounds(schema, "float32") == legal
+
+
+def test_clip_gives_no_value_that_overflows_in_training() -> None:
+    check = Check("in_range", {"min_value": -1e300, "max_value": 1e300}, "in_range")
+    assert legal_bounds(schema_of("float", check)) == (-1e300, 1e300)
+    assert clip_bounds(schema_of("float", check), "float16") == (-65504.0, 65504.0)
+    plan = plan_of("float", [1.7e9 + i for i in range(9)], "clip", check)
+    assert plan.shift
+    assert (plan.lower, plan.upper) == (-GREATEST, GREATEST)
+
+
+def test_clip_of_a_narrow_integer_stays_in_it() -> None:
+    schema = ColumnSchema("x", "int", "int8", checks=(Check("le", {"max_value": 1000}, "le"),))
+    plan = plan_column(schema, summary_of("int", [4]), RepairSettings(columns={"x": "clip"}))
+    cells = column("int", [np.iinfo(np.int64).max], [INF])
+    assert repair(cells, plan, inf=[0])[0] == [127]
 
 
 SUBNORMAL = """

@@ -115,7 +115,7 @@ def test_a_poisoned_shard_is_survived_and_its_row_named(out: Path) -> None:
         json.loads(line) for line in (result.run / "incidents.jsonl").read_text().splitlines()
     ]
     row_id = examples[7].features.feature["row_id"].int64_list.value[0]
-    assert f"row {row_id}" in result.table
+    assert f"raw/a.csv:{row_id + 2} (size)" in result.table
     assert [(row["row_id"], row["seen"]) for row in incident["rows"]] == [(row_id, "input")]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, SchemaError
 from pipeline.frame import FrameVerdict, validate_frame
 
 Check = pa.Check
@@ -176,3 +176,27 @@ def test_a_column_called_like_a_key_is_told_from_the_key() -> None:
     reasons = validate_frame(df, schema).reasons
     found = set(zip(reasons["row"], reasons["column"], strict=True))
     assert found == {(0, "(a+b)"), (1, "(a+b)"), (1, "a+b"), (2, "a+b")}
+
+
+COLUMNS: dict[str, dict[str, Any]] = {"none": {}, "absent": {"a": pa.Column(float, required=False)}}
+
+
+@pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize(
+    "rules",
+    [{"checks": Check(lambda df: df.index >= 0)}, {"parsers": pa.Parser(lambda df: df)}],
+    ids=["checks", "parsers"],
+)
+def test_rules_of_whole_rows_need_a_column_to_look_at(
+    columns: dict[str, Any], rules: dict[str, Any]
+) -> None:
+    with pytest.raises(SchemaError, match="no column for them to look at"):
+        validate_frame(pd.DataFrame({"b": [1, 2]}), pa.DataFrameSchema(columns, **rules))
+
+
+@pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
+def test_a_schema_that_asks_for_nothing_finds_every_row_good(columns: dict[str, Any]) -> None:
+    frame = pd.DataFrame({"b": [1, 2]})
+    verdict = validate_frame(frame, pa.DataFrameSchema(columns))
+    assert verdict.good.equals(frame)
+    assert verdict.reasons.empty

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.findings.places import Place, list_places
 from pipeline.inert import one_line, shorten
-from pipeline.ledger import name_subject
+from pipeline.ledger import UNREADABLE, name_subject
 from pipeline.storage import atomic_path
 
 if TYPE_CHECKING:
@@ -51,21 +51,14 @@ def write_junit(result: CheckResult, path: Path, *, show_values: bool = False) -
 def _list_cases(
     result: CheckResult, failed: dict[Rule, list[Place]], show_values: bool
 ) -> list[Any]:
-    from junitparser import Error, Failure, Skipped, TestCase
+    from junitparser import Error, Skipped, TestCase
 
     cases = []
     for rule in result.rules:
         case = TestCase(one_line(rule[1]), one_line(name_subject(rule)), 0.0)
         if rule in failed:
-            places = failed[rule][:MAX_PLACES_OF_A_CASE]
-            first = f"; first at {places[0].where}" if places[0].example else ""
-            wanted = f": {shorten(places[0].wanted)}" if places[0].wanted else ""
-            message = f"{places[0].count:,} broken in {result.rows:,} rows{first}{wanted}"
-            case.result = Failure(message, one_line(rule[1]))
-            case.result[0].text = "\n".join(
-                place.where + place.value(show_values) for place in places
-            )
-        elif rule in result.row_rules and result.rows and not result.asked_rows:
+            case.result = _make_failure(result, failed[rule], show_values)
+        elif rule in result.row_rules and not result.asked_rows:
             case.result = Skipped(f"asked of none of {result.rows:,} rows: each has a broken cell")
         cases.append(case)
     if result.refusal:
@@ -73,3 +66,17 @@ def _list_cases(
         case.result = Error(one_line(result.refusal), "refused")
         cases.append(case)
     return cases
+
+
+def _make_failure(result: CheckResult, places: list[Place], show_values: bool) -> Any:
+    from junitparser import Failure
+
+    first = places[0]
+    of_files = first.rule == (None, UNREADABLE)
+    among = f"{len(result.files):,} files" if of_files else f"{result.rows:,} rows"
+    at = f"; first at {first.where}" if first.example else ""
+    wanted = f": {shorten(first.wanted)}" if first.wanted else ""
+    failure = Failure(f"{first.count:,} broken in {among}{at}{wanted}", one_line(first.rule[1]))
+    lines = [place.where + place.value(show_values) for place in places[:MAX_PLACES_OF_A_CASE]]
+    failure.text = "\n".join(lines)
+    return failure

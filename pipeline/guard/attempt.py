@@ -112,7 +112,9 @@ def attempt_step(
     # An assertion gives nothing that the update needs, and would be free to fail after it.
     with tf.control_dependencies(_list_checks(known)):
         good = tf.identity(tf.reduce_all(gates))
-    committed = commit_if(good, update, settings.strict)
+    # The careful step stands outside XLA.
+    in_xla = bool(model.jit_compile) and not exact
+    committed = commit_if(good, update, settings.strict, in_xla)
     return Outcome(logs, gates, committed, loss, norm, rate, checked)
 
 

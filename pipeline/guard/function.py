@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from pipeline.guard.attempt import loss_scale
 from pipeline.guard.execution import make_train_function
+from pipeline.guard.recorder import Recorder
 from pipeline.guard.recovery import Recovery
+from pipeline.guard.snapshot import list_state
 from pipeline.guard.step import GuardedStep
 from pipeline.guard.usual import Usual
 
@@ -49,23 +51,38 @@ class GuardedFunction:
         Raises:
             GuardBudgetSpent: Too much was skipped, too often.
         """
-        if self._recovery is None:
-            iterator = _build(self._model, iterator)
-            self._recovery = Recovery(self._model, self._model.guard, self._counter, self._usual)
-            self._recovery.begin()
+        iterator = self.prepare(iterator)
         guard = self._model.guard
         if self._train is None:
             self._step = GuardedStep(
-                self._model, guard.settings, self._counter, self._usual, guard.hear
+                self._model, guard.settings, self._counter, self._usual, guard.hear, guard.recorder
             )
             self._train = make_train_function(self._model, self._step)
         try:
             logs = self._train(iterator)
         except tf.errors.OpError as error:
             logs = self._skip_refused(error)
-        if self._recovery.after_steps(int(self._model.steps_per_execution)):
+        num_steps = int(self._model.steps_per_execution)
+        if self._recovery and self._recovery.after_steps(num_steps):
             self._train = None
         return {**logs, **self._counts()} if self.logs_counts else logs
+
+    def prepare(self, iterator: Any) -> Any:
+        """Build everything before the first step; give the iterator back."""
+        if self._recovery is None:
+            iterator = _build(self._model, iterator)
+            guard = self._model.guard
+            self._recovery = Recovery(self._model, guard, self._counter, self._usual)
+            self._recovery.begin()
+            path = guard.settings.recorder_path
+            if path is not None:
+                guard.recorder = Recorder(path, guard.settings, self.state)
+        return iterator
+
+    @property
+    def state(self) -> list[Any]:
+        """All that a step follows from but its batch, in the same order every time."""
+        return [*list_state(self._model), *self._usual.variables]
 
     def _skip_refused(self, error: tf.errors.OpError) -> dict[str, Any]:
         """Skip a step that TensorFlow would not compute; the update waits for every check.
@@ -134,6 +151,8 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]
             # The mean of no loss is 0 in Keras, which would read as perfect.
             logs["loss"] = float("nan")
         function.end_epoch()
+        if guard.board is not None:
+            guard.board.write_epoch(epoch, logs or {})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.model.train_function.logs_counts = False

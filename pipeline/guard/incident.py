@@ -19,11 +19,30 @@ class BadRow:
         seen: "input" (as it is, or cast to the float16 in which the model takes it), "label",
             "weight", "loss" (prediction or loss) or "gradient". Under kind "explosion", loss and
             gradient may be finite and far outside those of the batch's other rows.
+        columns: The names of its non-finite cells, at most 8; of tensors with the place of the
+            first one, such as "image[3, 4, 0]".
+        file: The raw file that it came from; "" where the guard was given no dataset.
+        row: The line of that file on which it starts, or its row number where there are no lines.
     """
 
     position: int
     row_id: int | str | None
     seen: str
+    columns: tuple[str, ...] = ()
+    file: str = ""
+    row: int | None = None
+
+    def __str__(self) -> str:
+        """Name the row as precisely as it is known.
+
+        >>> str(BadRow(position=1, row_id=7, seen="input", columns=("size",)))
+        'row 7 (size)'
+        """
+        named = self.position if self.row_id is None else self.row_id
+        place = f"{self.file}:{self.row}" if self.file and self.row is not None else f"row {named}"
+        if self.file and self.row is None:
+            place = f"{self.file} {place}"
+        return f"{place} ({', '.join(self.columns)})" if self.columns else place
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ class Incident:
         'nan'
         """
         fields = asdict(self)
-        fields["rows"] = [asdict(row) for row in self.rows]
+        fields["rows"] = [asdict(row) | {"columns": list(row.columns)} for row in self.rows]
         fields["before"] = [{"loss": loss, "gradient_norm": norm} for loss, norm in self.before]
         for name in ("loss", "gradient_norm", "learning_rate", "loss_scale"):
             if not math.isfinite(fields[name]):

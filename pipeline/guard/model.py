@@ -34,6 +34,10 @@ def guarded(
     rollback_rate_factor: float = 0.1,
     look_every_steps: int = 200,
     incidents_path: str | Path | None = None,
+    dataset: str | Path | None = None,
+    tensorboard_path: str | Path | None = None,
+    recorder_path: str | Path | None = None,
+    max_recorded: int = 3,
     row_id: str = "row_id",
 ) -> keras.Model:
     """Make a model's training step one that happens whole, on sound rows, or not at all.
@@ -62,12 +66,19 @@ def guarded(
         rollback_rate_factor: What a roll-back multiplies the learning rate by.
         look_every_steps: Steps between two looks at the whole state.
         incidents_path: A file for the incidents, one line of JSON each.
+        dataset: The folder of the published dataset that the feed reads: rows are then named by
+            their raw file and the row in it.
+        tensorboard_path: A folder of TensorBoard's, for incidents and the numbers of epochs.
+        recorder_path: A folder for what `pipeline.guard.replay` needs to make the first bad steps
+            again: the state before each, and its batch.
+        max_recorded: How many are kept.
         row_id: The key of the row ids in a dict of features.
 
     Returns:
         The same model.
 
     Raises:
+        UsageError: There is no such dataset.
         SettingsError: A setting is out of range, an input is named like the row ids, or the model
             has a train step of its own, which would bypass the guard.
     """
@@ -84,6 +95,10 @@ def guarded(
         rollback_rate_factor=rollback_rate_factor,
         look_every_steps=look_every_steps,
         incidents_path=None if incidents_path is None else Path(incidents_path),
+        dataset=dataset,
+        tensorboard_path=None if tensorboard_path is None else Path(tensorboard_path),
+        recorder_path=None if recorder_path is None else Path(recorder_path),
+        max_recorded=max_recorded,
         row_id=row_id,
     )
     _refuse_where_the_guard_does_not_run(model)

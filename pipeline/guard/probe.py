@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pipeline.guard.attempt import HeldState, call_model
 from pipeline.guard.batch import Nested, Parts, Tensor, float_leaves, has_rows, num_rows, take_rows
+from pipeline.guard.cells import Cells
 from pipeline.guard.finite import bad_rows
 from pipeline.guard.report import SEEN
 from pipeline.guard.settings import GuardSettings
@@ -24,18 +25,22 @@ class Findings(NamedTuple):
 
     Args:
         masks: bool `(5, batch)`: bad input, label, weight, loss, gradient.
+        firsts: int32 `(columns, batch)`, as `Cells.find` gives them.
         keep: int32 `(kept,)`: the rows to try again with.
         row_ids: `(batch,)`, or -1 for every row if there are none.
         has_rows: bool scalar; whether the batch can be taken apart by row.
     """
 
     masks: Tensor
+    firsts: Tensor
     keep: Tensor
     row_ids: Tensor
     has_rows: Tensor
 
 
-def find_bad_rows(model: Any, settings: GuardSettings, parts: Parts, exploded: Tensor) -> Findings:
+def find_bad_rows(
+    model: Any, settings: GuardSettings, parts: Parts, exploded: Tensor, cells: Cells
+) -> Findings:
     """Look closely at a batch on one replica; `exploded` is that of `model_faults`."""
     rows = num_rows(parts.x)
     row_ids = tf.fill([rows], tf.constant(-1, tf.int64))
@@ -44,7 +49,9 @@ def find_bad_rows(model: Any, settings: GuardSettings, parts: Parts, exploded: T
     if not has_rows(parts[:3]):
         # Nothing can be dropped: the batch stands or falls as a whole.
         masks = tf.zeros([len(SEEN), rows], tf.bool)
-        return Findings(masks, tf.range(rows), row_ids, tf.constant(False))
+        none = tf.zeros([0, rows], tf.int32)
+        return Findings(masks, none, tf.range(rows), row_ids, tf.constant(False))
+    firsts = cells.find(parts, rows, first_dtype(model))
     data = data_faults(parts)
     sound = tf.where(~tf.reduce_any(tf.stack(data), axis=0))[:, 0]
 
@@ -64,7 +71,7 @@ def find_bad_rows(model: Any, settings: GuardSettings, parts: Parts, exploded: T
     keep = tf.where(~tf.reduce_any(masks, axis=0))[:, 0]
     # Where every row is to blame none is: a fault of the model, not of its rows.
     keep = tf.cond(tf.size(keep) > 0, lambda: keep, lambda: sound)
-    return Findings(masks, tf.cast(keep, tf.int32), row_ids, tf.constant(True))
+    return Findings(masks, firsts, tf.cast(keep, tf.int32), row_ids, tf.constant(True))
 
 
 def take_sound(parts: Parts, rows: Tensor) -> Parts:

@@ -18,6 +18,7 @@ class Report(NamedTuple):
     Args:
         step: int scalar.
         masks: bool `(5, batch)`: bad input, label, weight, loss, gradient.
+        firsts: int32 `(columns, batch)`, as `Cells.find` gives them.
         row_ids: `(batch,)` int or bytes; -1 for none.
         gates: bool `(9,)`: the first attempt's gates, in the order of `GATES` and `EXPLOSIONS`.
         retry_gates: The same of the attempt without the bad rows; all True if there was none.
@@ -31,6 +32,7 @@ class Report(NamedTuple):
 
     step: Any
     masks: Any
+    firsts: Any
     row_ids: Any
     gates: Any
     retry_gates: Any

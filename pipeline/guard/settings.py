@@ -39,6 +39,13 @@ class GuardSettings:
         rollback_rate_factor: What a roll-back multiplies the learning rate by, in (0, 1].
         look_every_steps: Steps between two looks at the whole state; each takes a snapshot.
         incidents_path: A file to which every incident is appended as one line of JSON.
+        dataset: The folder of the published dataset that the feed reads; rows are then named by
+            raw file and row.
+        tensorboard_path: A folder of TensorBoard's, for every incident and every epoch's numbers.
+        recorder_path: A folder for the first bad steps, each whole enough to be made again by
+            `replay`: the state before it and its batch. Steps of ragged or sparse batches, and
+            those that TensorFlow refuses, are not recorded.
+        max_recorded: How many are.
         row_id: The key under which a dict of features carries the row ids, `(batch,)` int or
             string. It is taken out before the model.
 
@@ -63,6 +70,11 @@ class GuardSettings:
     # At 200 the copy of the state cost under 1% of the cheapest step that was timed.
     look_every_steps: int = 200
     incidents_path: Path | None = None
+    dataset: str | Path | None = None
+    tensorboard_path: Path | None = None
+    recorder_path: Path | None = None
+    # The first ones tell what went wrong; each holds the whole state.
+    max_recorded: int = 3
     row_id: str = "row_id"
 
     def __post_init__(self) -> None:
@@ -75,6 +87,7 @@ class GuardSettings:
         _demand("max_skipped_ratio", self.max_skipped_ratio, 0.0, 1.0)
         _demand("max_rollbacks", self.max_rollbacks, 0, math.inf)
         _demand("rollback_rate_factor", self.rollback_rate_factor, 1e-6, 1.0)
+        _demand("max_recorded", self.max_recorded, 1, math.inf)
         _demand("look_every_steps", self.look_every_steps, 1, math.inf)
 
 

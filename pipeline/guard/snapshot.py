@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 Values = list[np.ndarray[Any, Any]]
 
@@ -37,8 +38,8 @@ class Snapshots:
             sound: Whether the steps made since the last look were good. The candidate of then
                 becomes good; if not, it stays one, and no other is taken.
         """
-        variables, rate = self._variables(), rate_variable(self._model.optimizer)
-        values = [np.asarray(variable.value) for variable in variables]
+        variables, rate = list_state(self._model), rate_variable(self._model.optimizer)
+        values = [tf.convert_to_tensor(variable.value).numpy() for variable in variables]
         for variable, value in zip(variables, values, strict=True):
             if variable is not rate and not _is_finite(value):
                 return str(variable.path)
@@ -61,14 +62,15 @@ class Snapshots:
         values = self._good[-1]
         if len(self._good) > 1:
             self._good.pop()
-        for variable, value in zip(self._variables(), values, strict=True):
+        for variable, value in zip(list_state(self._model), values, strict=True):
             variable.assign(value)
 
-    def _variables(self) -> list[Any]:
-        model = self._model
-        every = [*model.variables, *model.optimizer.variables]
-        metrics = {id(variable) for variable in model.metrics_variables}
-        return list({id(v): v for v in every if id(v) not in metrics}.values())
+
+def list_state(model: Any) -> list[Any]:
+    """Give every variable of model and optimizer, seeds among them, less those of metrics."""
+    every = [*model.variables, *model.optimizer.variables]
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return list({id(v): v for v in every if id(v) not in metrics}.values())
 
 
 def _is_finite(value: np.ndarray[Any, Any]) -> bool:

@@ -15,14 +15,16 @@ import tensorflow as tf
 
 from pipeline.guard.attempt import GATES, Outcome, attempt_step, loss_scale
 from pipeline.guard.batch import Nested, Parts, Tensor, split_batch
+from pipeline.guard.cells import Cells
 from pipeline.guard.places import Places
 from pipeline.guard.probe import Findings, find_bad_rows, take_sound
+from pipeline.guard.recorder import Recorder
 from pipeline.guard.report import Report
 from pipeline.guard.settings import GuardSettings
 from pipeline.guard.usual import Usual
 
-# Tells the host about a bad step, and the names of its places.
-Tell = Callable[[Report, list[str]], None]
+# Tells the host about a bad step, and what its places and cells are called.
+Tell = Callable[[Report, Places, Cells], None]
 
 
 class Retry(NamedTuple):
@@ -53,13 +55,15 @@ class GuardedStep:
         counter: tf.Variable,
         usual: Usual,
         tell: Tell,
+        recorder: Recorder | None = None,
     ) -> None:
         self._model = model
         self._settings = settings
         self._counter = counter
         self._usual = usual
         self._tell = tell
-        self._places = Places()
+        self._recorder = recorder
+        self._places, self._cells = Places(), Cells()
         # What `tell` raised: within a graph TensorFlow would make an error of its own of it.
         self.failure: BaseException | None = None
         self._strategy = model.distribute_strategy
@@ -102,11 +106,13 @@ class GuardedStep:
         return self._strategy.run(attempt, args=(parts, limits))
 
     def _look_closer(self, parts: Parts, fast: Outcome, limits: Tensor) -> dict[str, Tensor]:
+        if self._recorder is not None:
+            self._recorder.hold(parts, self._join)
         gates = self._all(fast.gates)
         exploded = ~tf.reduce_all(gates[len(GATES) :])
 
         def find(parts: Parts, exploded: Tensor) -> Findings:
-            return find_bad_rows(self._model, self._settings, parts, exploded)
+            return find_bad_rows(self._model, self._settings, parts, exploded, self._cells)
 
         findings = self._strategy.run(find, args=(parts, exploded))
         kept = [tf.size(keep) for keep in self._local(findings.keep)]
@@ -167,6 +173,7 @@ class GuardedStep:
         report = Report(
             step=self._counter.value(),
             masks=tf.concat(self._local(findings.masks), axis=1),
+            firsts=tf.concat(self._local(findings.firsts), axis=1),
             row_ids=tf.concat(self._local(findings.row_ids), axis=0),
             gates=self._all(fast.gates),
             retry_gates=retry.gates,
@@ -180,7 +187,7 @@ class GuardedStep:
 
         def tell(*values: Any) -> None:
             try:
-                self._tell(Report(*values), self._places.names)
+                self._tell(Report(*values), self._places, self._cells)
             except BaseException as error:
                 self.failure = error
                 raise
@@ -204,6 +211,11 @@ class GuardedStep:
 
     def _local(self, value: Any) -> list[Tensor]:
         return list(self._strategy.experimental_local_results(value))
+
+    def _join(self, value: Any) -> Tensor:
+        """Give every replica's rows as one tensor."""
+        values = self._local(value)
+        return values[0] if len(values) == 1 else tf.concat(values, axis=0)
 
     def _all(self, flags: Any) -> Tensor:
         return tf.reduce_all(tf.stack(self._local(flags)), axis=0)

@@ -36,11 +36,7 @@ def _kind(incident: Incident) -> tuple[str, ...]:
 
 def _describe(group: list[Incident]) -> tuple[str, ...]:
     first = group[0]
-    rows = [
-        f"row {row.position if row.row_id is None else row.row_id}"
-        for incident in group
-        for row in incident.rows
-    ]
+    rows = [str(row) for incident in group for row in incident.rows]
     where = ", ".join(rows[:_MAX_ROWS]) + (
         f" and {len(rows) - _MAX_ROWS} more" if len(rows) > _MAX_ROWS else ""
     )

@@ -39,6 +39,11 @@ class Usual:
         self._highest = tf.Variable(tf.zeros([2]), trainable=False)
         self.limits = tf.Variable(tf.fill([3], _UNLIMITED), trainable=False)
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that is known, as variables."""
+        return [self._recent, self._count, self._highest, self.limits]
+
     def push(self, loss: Tensor, norm: Tensor) -> None:
         """Take in a step that was made, both float32 scalars; the limits follow."""
         newest = tf.stack([loss, norm])[:, tf.newaxis]

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import GuardBudgetSpent
+from pipeline.guard.board import Board
+from pipeline.guard.cells import Cells
 from pipeline.guard.incident import BadRow, Incident, steps_before
+from pipeline.guard.origins import Origins
+from pipeline.guard.places import Places
+from pipeline.guard.recorder import Recorder
 from pipeline.guard.report import SEEN, Report
 from pipeline.guard.settings import GuardSettings
 from pipeline.guard.table import make_table
@@ -46,11 +51,17 @@ class Witness:
             of a step that TensorFlow refused they are not.
         skipped_steps: Steps of this epoch that changed nothing.
         rate_cuts: How often the answer to a spent budget was a smaller rate alone.
+        board: Writes for TensorBoard; None where nobody asked for it.
+        recorder: Keeps bad steps; None where nobody asked for it.
         rollbacks: How often it was a roll-back, or, where the data alone are to blame, to go on.
     """
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
+        self._origins = None if settings.dataset is None else Origins(settings.dataset)
+        path = settings.tensorboard_path
+        self.board = None if path is None else Board(path)
+        self.recorder: Recorder | None = None
         self.step = 0
         self.incidents: list[Incident] = []
         self.rate_cuts = self.rollbacks = 0
@@ -72,9 +83,11 @@ class Witness:
         self._last_skipped = -1
         self._counted_from, self._skipped_parts = step, 0.0
 
-    def hear(self, report: Report, place_names: list[str]) -> None:
+    def hear(self, report: Report, places: Places, cells: Cells) -> None:
         """Write down a bad step as the careful step reports it."""
         if report.rescaled:
+            if self.recorder is not None:
+                self.recorder.drop()
             return
         blamed, committed = report.blames_rows, bool(report.committed)
         loss, norm, rate, scale = (float(value) for value in report.scalars)
@@ -84,19 +97,21 @@ class Witness:
             step_in_epoch=int(report.step) - self.epoch_start,
             kind="explosion" if report.exploded else "rows" if blamed else "batch",
             first_seen=report.first_seen,
-            rows=_name_rows(report.masks, report.row_ids) if blamed else (),
+            rows=self._name_rows(report, cells) if blamed else (),
             num_rows=int(report.masks.shape[1]),
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
             done=_what_was_done(blamed, committed),
             loss_scale=scale,
-            place=report.first_place(place_names),
+            place=report.first_place(places.names),
             before=steps_before(report.recent),
             note="" if report.has_rows else _NO_ROWS,
         )
         self._count(incident)
         self.note(incident)
+        if self.recorder is not None:
+            self.recorder.keep(incident)
 
     def hear_refused(self, step: int, message: str, rate: float, scale: float, recent: Any) -> None:
         """Write down a step that TensorFlow refused to compute; its rows are not known."""
@@ -119,6 +134,25 @@ class Witness:
         self._count(incident)
         self.note(incident)
 
+    def _name_rows(self, report: Report, cells: Cells) -> tuple[BadRow, ...]:
+        known = {} if self._origins is None else self._origins.names
+        named = []
+        for position in np.flatnonzero(report.masks.any(axis=0)):
+            row_id = _row_id(report.row_ids[position])
+            origin = None
+            if self._origins is not None and isinstance(row_id, int):
+                origin = self._origins.find(row_id)
+            row = BadRow(
+                position=int(position),
+                row_id=row_id,
+                seen=SEEN[int(np.argmax(report.masks[:, position]))],
+                columns=cells.name(report.firsts[:, position], known),
+                file="" if origin is None else origin.file,
+                row=None if origin is None else origin.row,
+            )
+            named.append(row)
+        return tuple(named)
+
     def _count(self, incident: Incident) -> None:
         if incident.done == "skipped step":
             follows = incident.step == self._last_skipped + 1
@@ -135,6 +169,8 @@ class Witness:
     def note(self, incident: Incident) -> None:
         """Keep an incident and append it to the file of incidents."""
         self.incidents.append(incident)
+        if self.board is not None:
+            self.board.write_incident(incident)
         if self.settings.incidents_path is not None:
             with open(self.settings.incidents_path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(incident.to_json(), allow_nan=False) + "\n")
@@ -187,7 +223,7 @@ class Witness:
         """Make the error that ends training."""
         causes = ", ".join(f"{name} ({count})" for name, count in self.causes.most_common())
         rows = [row for incident in self.incidents for row in incident.rows]
-        named = sorted({str(row.row_id) for row in rows if row.row_id is not None})
+        named = sorted({str(row) for row in rows if row.row_id is not None})
         return GuardBudgetSpent(
             f"training stopped at step {step} (epoch {self.epoch}): {reason}, "
             f"{self._tell_answers()}.",
@@ -199,7 +235,7 @@ class Witness:
             epoch=self.epoch,
             rollbacks=self.rollbacks,
             causes=dict(self.causes),
-            row_ids=named[:_MAX_ROWS_NAMED],
+            rows=named[:_MAX_ROWS_NAMED],
         )
 
 
@@ -207,14 +243,6 @@ def _what_was_done(blamed: bool, committed: bool) -> str:
     if not committed:
         return "skipped step"
     return "dropped rows" if blamed else "tried again"
-
-
-def _name_rows(masks: Any, row_ids: Any) -> tuple[BadRow, ...]:
-    named = []
-    for position in np.flatnonzero(masks.any(axis=0)):
-        seen = SEEN[int(np.argmax(masks[:, position]))]
-        named.append(BadRow(int(position), _row_id(row_ids[position]), seen))
-    return tuple(named)
 
 
 def _row_id(value: Any) -> int | str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -46,43 +47,58 @@ class Opened:
 
 
 @contextmanager
-def open_arrays(source: Source) -> Iterator[list[Opened]]:
+def open_arrays(source: Source, *, check_sums: bool = False) -> Iterator[list[Opened]]:
     """Open a file of arrays, and its companion if it has one.
+
+    Args:
+        source: The file.
+        check_sums: Whether an archive that is not packed is compared with its checksums, which
+            takes reading all of it; one that is packed is compared whenever its rows are read.
 
     Raises:
         InputError: It cannot be read, or its arrays are no rows of one table.
     """
     with ExitStack() as stack:
         raw = stack.enter_context(open_raw(source.location))
+        archive = None
         if source.format == "npz":
             archive = stack.enter_context(npz.open_archive(raw, source.name))
             opened = _open_members(stack, archive, raw, source.name)
         elif source.format == "npy":
             opened = [Opened(read_npy_header(raw, NPY_COLUMN, source.name), raw, can_seek=True)]
         else:
-            opened = [_open_idx(stack, source.location, "image")]
-            if source.companion is not None:
-                opened.append(_open_idx(stack, source.companion, "label"))
+            opened = _open_idx(stack, source, raw)
         _check(source, opened)
+        if check_sums and archive is not None and npz.is_stored(archive):
+            npz.check_sums(archive, source.name)
         yield opened
 
 
-def _open_idx(stack: ExitStack, location: Location, name: str) -> Opened:
-    file = stack.enter_context(open_raw(location))
+def _open_idx(stack: ExitStack, source: Source, raw: IO[bytes]) -> list[Opened]:
+    opened = [_read_idx(raw, source.location, "image")]
+    if source.companion is not None:
+        labels = stack.enter_context(open_raw(source.companion))
+        opened.append(_read_idx(labels, source.companion, "label"))
+    return opened
+
+
+def _read_idx(file: IO[bytes], location: Location, name: str) -> Opened:
     array = read_idx_header(file, name, location.name)
     return Opened(array, file, can_seek=not location.gzip)
 
 
-def _open_members(stack: ExitStack, archive: Any, raw: IO[bytes], what: str) -> list[Opened]:
+def _open_members(
+    stack: ExitStack, archive: zipfile.ZipFile, raw: IO[bytes], what: str
+) -> list[Opened]:
     arrays = npz.read_headers(archive, what)
     members = npz.list_members(archive, what)
     if npz.is_stored(archive):
-        starts = [npz.find_start(raw, members[array.name]) for array in arrays]
+        starts = [npz.find_start(raw, members[array.name], what) for array in arrays]
         moved = [replace(a, start=a.start + s) for a, s in zip(arrays, starts, strict=True)]
         return [Opened(array, raw, can_seek=True) for array in moved]
     opened = []
     for array in arrays:
-        file = cast(IO[bytes], stack.enter_context(archive.open(members[array.name])))
+        file = stack.enter_context(npz.open_member(archive, members[array.name], what))
         read_exactly(file, array.start, array.what)
         opened.append(Opened(array, file, can_seek=False))
     return opened
@@ -152,10 +168,7 @@ def add_arrays(source: Source) -> Source:
     Raises:
         InputError: As `open_arrays`.
     """
-    with open_arrays(source) as opened:
-        if source.format == "npz" and all(part.can_seek for part in opened):
-            with open_raw(source.location) as raw, npz.open_archive(raw, source.name) as archive:
-                npz.check_sums(archive)
+    with open_arrays(source, check_sums=True) as opened:
         plain_bytes = sum(part.array.num_bytes for part in opened)
         types = {name: type_ for part in opened for name, type_ in part.array.types().items()}
         fields = {name: of for part in opened for name, of in part.array.fields().items()}

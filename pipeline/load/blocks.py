@@ -14,7 +14,11 @@ MAX_RECORD_BYTES = 64 << 20
 
 
 def read_blocks(
-    location: Location, settings: CsvSettings | None, start: int = 0, stop: int | None = None
+    location: Location,
+    settings: CsvSettings | None,
+    start: int = 0,
+    stop: int | None = None,
+    block_bytes: int = 0,
 ) -> Iterator[tuple[bytes, Records]]:
     """Yield blocks of whole records of the text from `start` to `stop`.
 
@@ -23,12 +27,13 @@ def read_blocks(
         settings: How delimited text is written; None for text of which every line is a record.
         start: Where a record starts, in the UTF-8 text.
         stop: Where one ends; None for the end of the file.
+        block_bytes: About how large blocks are; 0 for `BLOCK_BYTES`.
 
     Raises:
         InputError: The file cannot be read, or holds something that is no table.
     """
     rest = b""
-    texts = read_text(location, start, stop)
+    texts = read_text(location, start, stop, block_bytes)
     text = next(texts, b"")
     while text or rest:
         following = next(texts, b"")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from pipeline.errors import InputError
+
+# Of a seek to where no byte of any file can be: a broken file asks for it, and no disk is at fault.
+BAD_SEEK = (errno.EINVAL, errno.EOVERFLOW)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".ppm", ".pgm"),
 )
+# Of a link that leads nowhere, and (None) of `check_regular`: the fault of one file alone.
+LEADS_NOWHERE = (None, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 # What a file takes on disk at least, and about what it costs to open and decode.
 BLOCK_BYTES = 4096
 
@@ -82,7 +85,7 @@ def look_at(location: Location, files: Sequence[str]) -> tuple[int, float]:
     """Return the bytes of the files, and when the last was modified; a broken link has neither.
 
     Raises:
-        InputError: One is there no more.
+        InputError: One is there no more, or the storage does not give it.
     """
     size, modified = 0, 0.0
     for file in files:
@@ -90,7 +93,7 @@ def look_at(location: Location, files: Sequence[str]) -> tuple[int, float]:
         try:
             status = os.stat(path)
         except OSError as error:
-            refuse_missing(location, file, error)
+            refuse_unreadable(location, file, error)
             continue
         size += status.st_size
         modified = max(modified, status.st_mtime)
@@ -100,7 +103,10 @@ def look_at(location: Location, files: Sequence[str]) -> tuple[int, float]:
 def hash_images(location: Location, files: Sequence[str]) -> str:
     """Return a hash of the files' paths and bytes, in hexadecimal.
 
-    A file that may not be read counts by its path: its row will say so.
+    A broken link, or what is no regular file, counts by its path: its row will say so.
+
+    Raises:
+        InputError: A file is there no more, or the storage does not give it.
     """
     digest = xxhash.xxh3_128()
     for file in files:
@@ -113,7 +119,7 @@ def hash_images(location: Location, files: Sequence[str]) -> str:
                 while block := opened.read(1 << 20):
                     digest.update(block)
         except OSError as error:
-            refuse_missing(location, file, error)
+            refuse_unreadable(location, file, error)
             digest.update(b"unreadable")
     return digest.hexdigest()
 
@@ -137,13 +143,14 @@ def cut_files(
         yield first, len(files)
 
 
-def refuse_missing(location: Location, file: str, error: OSError) -> None:
-    """Refuse a file that cannot be read since it is gone; any other costs its row alone.
+def refuse_unreadable(location: Location, file: str, error: OSError) -> None:
+    """Refuse a file that is gone, or that the storage does not give; any other costs its row alone.
 
     Raises:
-        InputError: Nothing is there, not even a link that leads nowhere.
+        InputError: Nothing is there, not even a link that leads nowhere; or it may not be read, or
+            the disk fails.
     """
-    if os.path.lexists(os.path.join(location.url, file)):
+    if error.errno in LEADS_NOWHERE and os.path.lexists(os.path.join(location.url, file)):
         return
     raise InputError(
         f"{location.name}: {escape_path(file)} cannot be read: {error.strerror or error}.",

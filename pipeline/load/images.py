@@ -1,4 +1,4 @@
-"""Image files to batches, decoded by Pillow to 8 bits a channel."""
+"""The image files of a folder to batches."""
 
 from __future__ import annotations
 
@@ -9,54 +9,31 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
 from pipeline.arrow import strings, to_arrow
 from pipeline.batch import Batch, Malformed
-from pipeline.errors import UsageError
-from pipeline.job import ImageSettings
 from pipeline.load.arrays import BATCH_BYTES
-from pipeline.load.image_folder import hash_images, refuse_missing
+from pipeline.load.image_folder import hash_images, refuse_unreadable
 from pipeline.load.opening import check_regular, escape_path
+from pipeline.load.pixels import (
+    MAX_PIXELS,
+    PILLOW_FORMATS,
+    BadImage,
+    Pixels,
+    decode,
+    require_pillow,
+)
 from pipeline.load.reading import Reading
 from pipeline.load.source import Source
-from pipeline.load.tensors import MAX_ROW_BYTES, list_derived, mixed_columns, tensor_type
+from pipeline.load.tensors import list_derived, mixed_columns, tensor_type
 from pipeline.load.typed_batch import make_batch
 
-Pixels = npt.NDArray[np.uint8]
-
-# By content, whatever the name says; others of Pillow's run programs, or are documents.
-PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 # So many headers tell how large images are on average.
 SAMPLE_FILES = 256
-MAX_PIXELS = MAX_ROW_BYTES // 3
-GREY_MODES = ("1", "L", "LA", "La")
-COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
-DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-
-
-class BadImage(Exception):
-    """A file that is no image that can be read, and why."""
-
-
-def require_pillow() -> None:
-    """Look for Pillow.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        import PIL.Image  # noqa: F401 -- for whom has images
-    except ImportError:
-        raise UsageError(
-            "image files are read by Pillow, which is not installed.",
-            fix='install the extra: pip install "nanproof[images]".',
-        ) from None
 
 
 def add_images(source: Source) -> Source:
@@ -170,7 +147,7 @@ def _make_batch(
             row_id=source.first_id + first + place,
             row=first + place + 1,
             data=os.fsencode(files[place]),
-            detail=f"{escape_path(files[place])}: {fault}",
+            detail=fault,
             file=escape_path(files[place]),
         )
         for place, fault in faults.items()
@@ -194,58 +171,5 @@ def _read_file(source: Source, file: str) -> Pixels:
         with open(path, "rb") as opened:
             return decode(opened, source.images)
     except OSError as error:
-        refuse_missing(source.location, file, error)
+        refuse_unreadable(source.location, file, error)
         raise BadImage(f"cannot be read: {error.strerror or error}") from None
-
-
-def decode(file: Any, settings: ImageSettings) -> Pixels:
-    """Decode the first picture of a file.
-
-    Alpha is dropped, not blended; a palette, CMYK and other colours become RGB, and 16 bits
-    become their upper 8. An orientation that a camera has noted is left as a note.
-
-    Returns:
-        `(height, width, channels)`, of the size and the channels that the settings name.
-
-    Raises:
-        BadImage: It cannot be decoded, or has too many pixels.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file, formats=PILLOW_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadImage(f"more than {MAX_PIXELS:,} pixels")
-            if not image.width * image.height:
-                raise BadImage("no pixel")
-            image.load()
-            return _convert(image, settings)
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("no image of a known format") from None
-    except Image.DecompressionBombError:
-        raise BadImage(f"more than {MAX_PIXELS:,} pixels") from None
-    # Pillow's decoders raise nearly anything, MemoryError too, on bytes made to break them.
-    except Exception as error:
-        cut = "truncated" in str(error)
-        fault = "truncated" if cut else f"broken: {type(error).__name__} while decoding"
-        raise BadImage(fault) from None
-
-
-def _convert(image: Any, settings: ImageSettings) -> Pixels:
-    from PIL import Image
-
-    deep = image.mode in DEEP_GREY_MODES or (image.mode, image.format) == ("I", "PPM")
-    if deep:
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    elif image.mode not in (*GREY_MODES, *COLOUR_MODES):
-        raise BadImage(f"pixels of the mode {image.mode}, which have no 8-bit equal")
-    grey = image.mode in GREY_MODES if settings.channels is None else settings.channels == 1
-    mode = "L" if grey else "RGB"
-    image = image if image.mode == mode else image.convert(mode)
-    if settings.size is not None:
-        height, width = settings.size
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.uint8)
-    return pixels[:, :, None] if grey else pixels

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from typing import IO
 
 from pipeline.errors import InputError, list_some
-from pipeline.load.array import MAX_DEFLATE_RATIO, PIECE_BYTES, Array, refuse
+from pipeline.load.array import (
+    MAX_DEFLATE_RATIO,
+    PIECE_BYTES,
+    Array,
+    read_exactly,
+    read_some,
+    refuse,
+)
+from pipeline.load.faults import BAD_SEEK
 from pipeline.load.npy import read_npy_header
 
 SUFFIX = ".npy"
@@ -22,19 +30,44 @@ ENCRYPTED = 1
 
 @contextmanager
 def open_archive(file: IO[bytes], what: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; what is wrong with it, now or while it is read, names it.
+    """Open an archive.
 
     Raises:
-        InputError: It is no zip archive, or a member is corrupt or packed in an unknown way.
+        InputError: It is no zip archive.
+    """
+    with _unpacking(what):
+        archive = zipfile.ZipFile(file)
+    with archive:
+        yield archive
+
+
+def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> IO[bytes]:
+    """Open a member; `read_some` says what is wrong with it while it is read.
+
+    Raises:
+        InputError: Its header is corrupt, or it is packed in an unknown way.
+    """
+    with _unpacking(what):
+        return archive.open(member)
+
+
+@contextmanager
+def _unpacking(what: str) -> Iterator[None]:
+    """Name the archive in what zipfile raises on bytes made to break it, and on no more than that.
+
+    The body is a call of zipfile's alone: in our own code these are bugs, and no broken file.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            yield archive
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
         raise refuse(what, f"is a broken archive: {error}") from error
-    # An unknown way of packing, a password, an offset that is none.
-    except (NotImplementedError, RuntimeError, ValueError) as error:
+    # An unknown way of packing; a name that is no UTF-8, or a seek to before a remote file.
+    except (NotImplementedError, ValueError) as error:
         raise refuse(what, f"cannot be unpacked: {error}") from error
+    except OSError as error:
+        if error.errno not in BAD_SEEK:
+            raise
+        raise refuse(what, "is a broken archive: its index leads out of it") from error
 
 
 def list_members(archive: zipfile.ZipFile, what: str) -> dict[str, zipfile.ZipInfo]:
@@ -67,8 +100,8 @@ def read_headers(archive: zipfile.ZipFile, what: str) -> list[Array]:
     """
     arrays = []
     for name, member in list_members(archive, what).items():
-        _check_size(archive, member, what)
-        with archive.open(member) as file:
+        _check_packing(archive, member, what)
+        with open_member(archive, member, what) as file:
             array = read_npy_header(file, name, f"{what}: {name}")
         if array.start + array.num_bytes != member.file_size:
             raise InputError(
@@ -82,8 +115,10 @@ def read_headers(archive: zipfile.ZipFile, what: str) -> list[Array]:
     return arrays
 
 
-def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> None:
-    """Refuse an index that claims more than can have been packed."""
+def _check_packing(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> None:
+    """Refuse what numpy packs no array as, and an index that claims more than can be packed."""
+    if member.flag_bits & ENCRYPTED:
+        raise InputError(f"{what} is encrypted.", fix="save it without a password.", file=what)
     packed = min(member.compress_size, archive.start_dir)
     ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_DEFLATE_RATIO}
     if member.compress_type not in ratios:
@@ -94,27 +129,24 @@ def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) ->
 
 def is_stored(archive: zipfile.ZipFile) -> bool:
     """Tell whether no member is packed, so that each can be read from anywhere."""
-    return all(
-        member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & ENCRYPTED
-        for member in archive.infolist()
-    )
+    return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
 
 
-def check_sums(archive: zipfile.ZipFile) -> None:
+def check_sums(archive: zipfile.ZipFile, what: str) -> None:
     """Compare the members with their checksums, which reading from anywhere cannot do.
 
     Raises:
-        BadZipFile: One differs.
+        InputError: One differs.
     """
     for member in archive.infolist():
-        with archive.open(member) as file:
-            while file.read(PIECE_BYTES):
+        with open_member(archive, member, what) as file:
+            while read_some(file, PIECE_BYTES, what):
                 pass
 
 
-def find_start(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+def find_start(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> int:
     """Return where a member's first byte lies in the archive."""
     file.seek(member.header_offset)
-    header = file.read(LOCAL_HEADER_BYTES)
+    header = read_exactly(file, LOCAL_HEADER_BYTES, what)
     name_bytes, extra_bytes = struct.unpack("<HH", header[-4:])
     return member.header_offset + LOCAL_HEADER_BYTES + int(name_bytes) + int(extra_bytes)

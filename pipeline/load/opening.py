@@ -110,26 +110,30 @@ def _guess_utf_16(beginning: bytes) -> str | None:
     return "utf-16-be" if even > len(line) // 4 and not odd else None
 
 
-def read_text(location: Location, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """Yield a file's text as UTF-8, in blocks of about `BLOCK_BYTES`.
+def read_text(
+    location: Location, start: int = 0, stop: int | None = None, block_bytes: int = 0
+) -> Iterator[bytes]:
+    """Yield a file's text as UTF-8, in blocks of about `block_bytes` (0: `BLOCK_BYTES`).
 
     Args:
         location: The file.
         start: The first byte, in the UTF-8 text.
         stop: After the last byte; None for the end of the file.
+        block_bytes: How large blocks are before they are decoded.
 
     Raises:
         InputError: The file cannot be read, or is shorter than `stop`.
     """
     if not location.is_streamed:
-        yield from read_bytes(location, start + location.start, stop and stop + location.start)
+        stop = stop and stop + location.start
+        yield from read_bytes(location, start + location.start, stop, block_bytes)
         return
     decoder: Any = None
     if location.encoding != "utf-8":
         decoder = codecs.getincrementaldecoder(location.encoding)(_BROKEN)
     skip = start
     first = True
-    for block in _chain_end(read_bytes(location)):
+    for block in _chain_end(read_bytes(location, block_bytes=block_bytes)):
         text = block or b""
         if decoder is not None:
             text = _decode(decoder, text, block is None, location)
@@ -157,18 +161,23 @@ def _chain_end(blocks: Iterator[bytes]) -> Iterator[bytes | None]:
     yield None
 
 
-def read_bytes(location: Location, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """Yield a file's bytes, unpacked but not decoded, in blocks of at most `BLOCK_BYTES`.
+def read_bytes(
+    location: Location, start: int = 0, stop: int | None = None, block_bytes: int = 0
+) -> Iterator[bytes]:
+    """Yield a file's bytes, unpacked but not decoded.
+
+    In blocks of at most `block_bytes`; 0 is `BLOCK_BYTES`.
 
     Raises:
         InputError: The file cannot be read, is truncated, or is shorter than `stop`.
     """
+    block_bytes = block_bytes or BLOCK_BYTES
     with open_raw(location) as file:
         if start:
             file.seek(start)
         place = start
         while stop is None or place < stop:
-            block = file.read(BLOCK_BYTES if stop is None else min(BLOCK_BYTES, stop - place))
+            block = file.read(block_bytes if stop is None else min(block_bytes, stop - place))
             if not block:
                 break
             place += len(block)

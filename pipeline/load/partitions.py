@@ -15,6 +15,8 @@ from pipeline.load.records import Offsets
 from pipeline.load.source import Source
 
 MAX_RECORDS = 1 << SOURCE_SHIFT
+# To find records takes several looks at a block: what fits into a cache is three times as fast.
+WALK_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _cut_text(source: Source, partition_bytes: int) -> Iterator[Partition]:
     place, num_records, row = source.data_start, 0, source.first_row
     part = Partition(0, source, place, None, num_records, row)
     settings = source.csv if source.format == "csv" else None
-    for _, records in read_blocks(source.location, settings, place):
+    for _, records in read_blocks(source.location, settings, place, block_bytes=WALK_BYTES):
         bounds = place + np.append(0, records.stops)
         lines = row + np.append(records.lines, records.num_lines)
         for cut in _find_cuts(bounds, part.start, partition_bytes):

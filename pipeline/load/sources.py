@@ -15,7 +15,7 @@ from pipeline.load import idx, image_folder
 from pipeline.load.arrays import add_arrays
 from pipeline.load.faults import keep_fault
 from pipeline.load.header import check_settings, list_repeated, name_columns, read_header
-from pipeline.load.images import add_images, require_pillow
+from pipeline.load.images import add_images
 from pipeline.load.json_lines import read_keys
 from pipeline.load.opening import (
     Location,
@@ -25,6 +25,7 @@ from pipeline.load.opening import (
     hash_content,
 )
 from pipeline.load.parquet import read_types
+from pipeline.load.pixels import require_pillow
 from pipeline.load.source import Format, Source
 
 FORMATS: dict[str, Format] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.batch import VALUE_DTYPES, Kind
 from pipeline.schema import Check, ColumnSchema
 
 RANGE_KERNELS = frozenset({"ge", "gt", "le", "lt", "in_range"})
@@ -29,18 +30,27 @@ def legal_bounds(column: ColumnSchema) -> tuple[Bound, Bound]:
 
     None on a side without a bound.
     """
-    return _bounds_in(column, column.dtype)
+    return _bounds_in(column, column.dtype, column.dtype)
 
 
-def clip_bounds(column: ColumnSchema, training_dtype: str) -> tuple[Bound, Bound]:
+def clip_bounds(
+    column: ColumnSchema, training_dtype: str, *, shifted: bool = False
+) -> tuple[Bound, Bound]:
     """Return the legal values that `clip` moves smaller and larger ones to.
 
     They are the legal bounds in the training dtype, where that is coarser than the column's own
     and holds a value between them. Beside 0 they are normal numbers: TensorFlow takes the
     subnormal ones for 0.
+
+    Args:
+        column: The column.
+        training_dtype: What a value may not overflow.
+        shifted: Whether values are shifted before the cast, and so keep the resolution of the
+            column's own dtype.
     """
-    dtype = _coarser(column, training_dtype)
-    lower, upper = _bounds_in(column, dtype)
+    coarse = _coarser(column, training_dtype)
+    dtype = column.dtype if shifted else coarse
+    lower, upper = _bounds_in(column, dtype, coarse)
     if column.kind == "float":
         tiny = float(np.finfo(dtype).tiny)
         lower = tiny if lower is not None and 0 < lower < tiny else lower
@@ -56,18 +66,32 @@ def _coarser(column: ColumnSchema, training_dtype: str) -> str:
     return min(column.dtype, training_dtype, key=lambda dtype: np.dtype(dtype).itemsize)
 
 
-def _bounds_in(column: ColumnSchema, dtype: str) -> tuple[Bound, Bound]:
+def _bounds_in(column: ColumnSchema, dtype: str, held_by: str) -> tuple[Bound, Bound]:
+    """Return the bounds at the resolution of one dtype and within the range of another."""
     lowers, uppers = [], []
     for check in column.checks:
         if check.warns or check.kernel not in RANGE_KERNELS:
             continue
-        lower, upper = _check_bounds(check, column, dtype)
+        lower, upper = _check_bounds(check, column.kind, dtype)
         lowers += [] if lower is None else [lower]
         uppers += [] if upper is None else [upper]
-    return max(lowers, default=None), min(uppers, default=None)
+    lower, upper = max(lowers, default=None), min(uppers, default=None)
+    return _clamp(lower, column.kind, held_by), _clamp(upper, column.kind, held_by)
 
 
-def _check_bounds(check: Check, column: ColumnSchema, dtype: str) -> tuple[Bound, Bound]:
+def _clamp(bound: Bound, kind: Kind, dtype: str) -> Bound:
+    """Return the nearest bound that is a value of the dtype: a check may let pass what is none."""
+    if bound is None:
+        return None
+    if kind == "float":
+        greatest = float(np.finfo(dtype).max)
+        return min(max(bound, -greatest), greatest)
+    cells = np.iinfo(VALUE_DTYPES[kind])  # what a Column holds, of a uint64 less than all
+    own = np.iinfo(dtype) if kind == "int" else cells
+    return min(max(bound, own.min, cells.min), own.max, cells.max)
+
+
+def _check_bounds(check: Check, kind: Kind, dtype: str) -> tuple[Bound, Bound]:
     given: Mapping[str, Any] = check.statistics
     low_closed = check.kernel == "ge" or bool(
         check.kernel == "in_range" and given.get("include_min", True)
@@ -75,9 +99,11 @@ def _check_bounds(check: Check, column: ColumnSchema, dtype: str) -> tuple[Bound
     high_closed = check.kernel == "le" or bool(
         check.kernel == "in_range" and given.get("include_max", True)
     )
-    move = _inward_float if column.kind == "float" else _inward_whole
     low, high = given.get("min_value"), given.get("max_value")
-    return move(low, low_closed, dtype, up=True), move(high, high_closed, dtype, up=False)
+    if kind == "float":
+        lower = _inward_float(low, low_closed, dtype, up=True)
+        return lower, _inward_float(high, high_closed, dtype, up=False)
+    return _inward_whole(low, low_closed, up=True), _inward_whole(high, high_closed, up=False)
 
 
 def _inward_float(bound: Any, closed: bool, dtype: str, *, up: bool) -> float | None:
@@ -91,7 +117,7 @@ def _inward_float(bound: Any, closed: bool, dtype: str, *, up: bool) -> float | 
     return float(np.nextafter(typed, typed.dtype.type(np.inf if up else -np.inf)))
 
 
-def _inward_whole(bound: Any, closed: bool, dtype: str, *, up: bool) -> int | None:
+def _inward_whole(bound: Any, closed: bool, *, up: bool) -> int | None:
     """Turn an open or a fractional bound into the nearest legal whole number."""
     if bound is None or abs(bound) == np.inf:
         return None

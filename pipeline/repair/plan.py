@@ -171,8 +171,7 @@ def plan_column(
     shift = _shift(summary) if column.kind == "float" else 0.0
     lower, upper = None, None
     if policy == "clip":
-        # What is shifted before the cast keeps its own dtype's resolution.
-        lower, upper = clip_bounds(column, column.dtype if shift else training_dtype)
+        lower, upper = clip_bounds(column, training_dtype, shifted=bool(shift))
     plan = {
         "kind": column.kind,
         "policy": policy,

@@ -241,8 +241,11 @@ def _parquet_table(
     piece: npt.NDArray[np.int64],
     task: FinishTask,
 ) -> pa.Table:
-    """The repaired values in the schema's types, the carried columns, and `row_id`."""
-    arrays: dict[str, Any] = {"row_id": to_arrow(rows.row_ids[piece])}
+    """Where each row stood, the repaired values in the schema's types, the carried columns."""
+    arrays: dict[str, Any] = {
+        "row_id": to_arrow(rows.row_ids[piece]),
+        "_row": to_arrow(rows.lines[piece]),
+    }
     for schema in task.setup.schema.columns:
         if schema.name in task.setup.reading.also_carried:
             continue

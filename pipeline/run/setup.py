@@ -28,7 +28,7 @@ from pipeline.split import count_buckets
 from pipeline.validate import bind_schema, compile_schema
 from pipeline.whole import list_keys, list_orders
 
-RESERVED = ("row_id",)
+RESERVED = ("row_id", "_row")
 # Gzip shrinks tables about eightfold; its true size is known only after reading it.
 GZIP_RATIO = 8
 

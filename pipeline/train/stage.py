@@ -86,7 +86,14 @@ def train_dataset(
     keras.utils.set_random_seed(settings.seed)
     model = _make_model(manifest, settings, out)
     shared = {name: getattr(settings, name) for name in list_shared_settings()}
-    guarded(model, incidents_path=folder / "incidents.jsonl", **shared)
+    guarded(
+        model,
+        incidents_path=folder / "incidents.jsonl",
+        tensorboard_path=folder / "tensorboard",
+        recorder_path=folder / "recorder",
+        dataset=out,
+        **shared,
+    )
     compile_model(model, manifest.spec, settings.learning_rate)
     history = _fit(model, out, manifest, settings, on_progress)
     model.save(folder / "model.keras")

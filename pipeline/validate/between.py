@@ -68,14 +68,10 @@ def _sort_cells(cells: pd.Series[Any], column: ColumnSchema, dtype: Any) -> npt.
         read = read_series(cells.iloc[rows], column.kind)
         with np.errstate(over="ignore"):
             held = hold(read, column.dtype)
-        fits = held.is_ok() if column.kind == "int" else held.is_ok() | (_states(held) == INF)
+        fits = held.is_ok() if column.kind == "int" else held.is_ok() | (held.all_states() == INF)
         rows = rows[fits & (held.values == read.values)]
     sorts[rows] = _FITS
     return sorts
-
-
-def _states(column: Column) -> npt.NDArray[np.uint8]:
-    return np.zeros(len(column), np.uint8) if column.states is None else column.states
 
 
 def _is_of_kind(cells: pd.Series[Any], kind: Kind) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, SchemaError
 from pipeline.schema import ColumnSchema, Schema
 
 
@@ -21,6 +21,7 @@ def bind_schema(schema: Schema, headers: Sequence[str]) -> Schema:
 
     Raises:
         InputError: No column matches a required pattern.
+        SchemaError: Checks or parsers of whole rows are left without a column.
     """
     named = {column.name for column in schema.columns if not column.regex}
     bound: dict[str, ColumnSchema] = {}
@@ -31,6 +32,12 @@ def bind_schema(schema: Schema, headers: Sequence[str]) -> Schema:
                     bound.setdefault(found.name, found)
         elif column.required or column.added or column.name in headers:
             bound[column.name] = column
+    if not bound and (schema.row_checks or schema.parses):
+        raise SchemaError(
+            "the schema has checks or parsers of whole rows, and no column for them to look at.",
+            expected="a column that is in the schema and in the files",
+            fix="name in the schema the columns that they look at.",
+        )
     # An absent column is missing in every row, so the others alone tell the keys apart.
     sets = (tuple(name for name in names if name in bound) for names in schema.unique)
     unique = tuple(names for names in sets if names)

@@ -19,7 +19,7 @@ def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
     ok = before.is_ok() & after.is_ok()
     other = np.zeros(len(before), bool)
     if before.states is not None or after.states is not None:
-        other = _states(before) != _states(after)
+        other = before.all_states() != after.all_states()
     if before.kind == "string":
         return other | (ok & to_numpy(pc.not_equal(before.values, after.values)))
     mask: npt.NDArray[np.bool_] = other | (ok & (before.values != after.values))
@@ -28,7 +28,7 @@ def differs(before: Column, after: Column) -> npt.NDArray[np.bool_]:
 
 def is_blank(column: Column) -> npt.NDArray[np.bool_]:
     """Return a mask `(rows,)` of the missing and NaN cells."""
-    states = _states(column)
+    states = column.all_states()
     return (states == MISSING) | (states == NAN)
 
 
@@ -40,7 +40,7 @@ def keep_states(before: Column, after: Column, raised: npt.NDArray[np.bool_]) ->
         after: What it returned.
         raised: `(rows,)` the cells that it raises on.
     """
-    old, states = _states(before), _states(after).copy()
+    old, states = before.all_states(), after.all_states().copy()
     blank = (states == MISSING) | (states == NAN)
     kept = blank & is_blank(before)
     if after.kind != "float":  # of an infinity no parser of another kind sees anything
@@ -73,13 +73,9 @@ def put(column: Column, rows: Positions, cells: Column) -> Column:
     """Return the column with other cells in these rows."""
     order = np.arange(len(column))
     order[rows] = len(column) + np.arange(len(rows))
-    states = np.concatenate([_states(column), _states(cells)])[order]
+    states = np.concatenate([column.all_states(), cells.all_states()])[order]
     if column.kind == "string":
         values: Any = pa.concat_arrays([column.values, cells.values]).take(positions_array(order))
     else:
         values = np.concatenate([column.values, cells.values])[order]
     return Column(column.kind, values, states if states.any() else None)
-
-
-def _states(column: Column) -> npt.NDArray[np.uint8]:
-    return np.zeros(len(column), np.uint8) if column.states is None else column.states

@@ -155,7 +155,7 @@ def _from_objects(series: pd.Series[Any], kind: Kind, missing: Sequence[str]) ->
     strange = np.fromiter((p is not c for p, c in zip(plain, cells, strict=True)), bool, len(cells))
     if not strange.any():
         return column
-    states = np.zeros(len(cells), np.uint8) if column.states is None else column.states.copy()
+    states = column.all_states().copy()
     states[strange] = TYPE
     return replace(column, states=states)
 

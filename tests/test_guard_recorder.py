@@ -1,0 +1,153 @@
+"""A recorded bad step is made again, bit for bit, by another model object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.errors import UsageError
+from pipeline.guard import guarded, replay
+
+layers = keras.layers
+
+
+def net(seed: int, dtype: str = "float32", **compiled: Any) -> Any:
+    keras.utils.set_random_seed(seed)
+    parts = [
+        layers.Dense(6, activation="relu", dtype=dtype),
+        layers.BatchNormalization(dtype=dtype),
+        layers.Dropout(0.5, dtype=dtype),
+        layers.Dense(1),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *parts])
+    optimizer: Any = keras.optimizers.Adam(0.01)
+    if dtype == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, "mse", **compiled)
+    return model
+
+
+def data() -> tuple[Any, Any]:
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+class Weights(keras.callbacks.Callback):
+    """Keeps the weights after every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after: list[Any] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.after.append(self.model.get_weights())
+
+
+def record(folder: Path, **net_is: Any) -> tuple[Any, list[Any], Path]:
+    """Train over a bad row in the second epoch's sixth batch; give incident, weights, record."""
+    x, y = data()
+    model, weights = net(1, **net_is), Weights()
+    guarded(model, recorder_path=folder, max_skipped_ratio=1.0)
+    model.fit(x, y, batch_size=8, epochs=1, shuffle=False, verbose=0, callbacks=[weights])
+    x[43, 1] = np.nan
+    model.fit(x, y, batch_size=8, epochs=1, shuffle=False, verbose=0, callbacks=[weights])
+    (incident,) = model.guard.incidents
+    return incident, weights.after[incident.step], folder / f"step-{incident.step:08d}"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"jit_compile": True},
+        {"run_eagerly": True},
+        {"dtype": "mixed_float16"},
+        {"dtype": "mixed_bfloat16"},
+    ],
+)
+def test_a_step_is_made_again_bit_for_bit(tmp_path: Path, how: dict[str, Any]) -> None:
+    incident, weights, folder = record(tmp_path / "recorder", **how)
+    other = net(2, **how)
+    again = replay(folder, other)
+    assert [row.position for row in again.rows] == [3]
+    assert again.before == incident.before
+    assert (again.kind, again.done) == ("rows", "dropped rows") == (incident.kind, incident.done)
+    assert repr((again.loss, again.gradient_norm)) == repr((incident.loss, incident.gradient_norm))
+    for a, b in zip(weights, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_row_ids_texts_and_structures_come_back(tmp_path: Path) -> None:
+    def build() -> Any:
+        inputs = {"x": keras.Input((1,), name="x"), "word": keras.Input((), dtype="string")}
+        vector = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(inputs["word"])
+        joined = layers.concatenate([inputs["x"], vector])
+        model = keras.Model(inputs, {"p": layers.Dense(1, name="p")(joined)})
+        model.compile("sgd", {"p": "mse"})
+        return model
+
+    x = {
+        "x": np.array([[1.0], [np.inf], [3.0]], "float32"),
+        "word": np.array([b"a", b"zz", b"b"]),
+        "row_id": np.array([7, 8, 9]),
+    }
+    batches = tf.data.Dataset.from_tensors((x, {"p": np.ones((3, 1), "float32")}, np.ones(3)))
+    model = guarded(build(), recorder_path=tmp_path)
+    model.fit(batches, verbose=0, shuffle=False)
+    again = replay(tmp_path / "step-00000000", build())
+    assert again.rows == model.guard.incidents[0].rows
+    assert [row.row_id for row in again.rows] == [8]
+
+
+def test_no_more_than_the_first_steps_are_kept(tmp_path: Path) -> None:
+    x, y = data()
+    x[:, 0] = np.nan
+    model = guarded(net(1), recorder_path=tmp_path, max_recorded=2, max_skipped_in_a_row=100,
+                    max_skipped_ratio=1.0)  # fmt: skip
+    model.fit(x, y, batch_size=8, verbose=0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000000", "step-00000001"]
+
+
+def test_without_an_incident_nothing_is_written(tmp_path: Path) -> None:
+    x, y = data()
+    guarded(model := net(1, dtype="mixed_float16"), recorder_path=tmp_path / "recorder")
+    # At this scale the first gradients overflow, which is no incident.
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.dynamic_scale.assign(2.0**30)
+    model.fit(x, y, batch_size=8, verbose=0)
+    assert not model.guard.incidents
+    assert not (tmp_path / "recorder").exists()
+
+
+def test_another_model_is_told(tmp_path: Path) -> None:
+    _, _, folder = record(tmp_path)
+    other = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    other.compile("adam", "mse")
+    with pytest.raises(UsageError, match="of another model"):
+        replay(folder, other)
+
+
+def test_what_is_no_record_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no recorded step"):
+        replay(tmp_path, net(1))
+    _, _, folder = record(tmp_path)
+    path = folder / "state.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UsageError, match="no recorded step"):
+        replay(folder, net(1))
+
+
+def test_a_record_holds_no_pickle(tmp_path: Path) -> None:
+    _, _, folder = record(tmp_path)
+    assert sorted(p.name for p in folder.iterdir()) == ["batch.npz", "record.json", "state.npz"]
+    told = json.loads((folder / "record.json").read_text())
+    assert told["incident"]["rows"][0]["columns"] == ["input[1]"]
+    for name in ("batch", "state"):
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as archive:
+            assert all(archive[key].dtype != object for key in archive.files)
