@@ -87,7 +87,8 @@ def attempt_step(
     floatx = keras.config.floatx()
     variables = [variable for variable, _ in held.wanted.values()]
     values = [value for _, value in held.wanted.values()]
-    norm = tf.sqrt(squared_norm(gradients)) / loss_scale(model.optimizer)
+    in_xla = bool(model.jit_compile) and not exact  # the careful step stands outside it
+    norm = tf.sqrt(squared_norm(gradients, in_xla=in_xla)) / loss_scale(model.optimizer)
     rate = tf.cast(tf.convert_to_tensor(model.optimizer.learning_rate), tf.float32)
     gates = tf.stack(
         [
@@ -112,9 +113,7 @@ def attempt_step(
     # An assertion gives nothing that the update needs, and would be free to fail after it.
     with tf.control_dependencies(_list_checks(known)):
         good = tf.identity(tf.reduce_all(gates))
-    # The careful step stands outside XLA.
-    in_xla = bool(model.jit_compile) and not exact
-    committed = commit_if(good, update, settings.strict, in_xla)
+    committed = commit_if(good, update, settings.strict)
     return Outcome(logs, gates, committed, loss, norm, rate, checked)
 
 

@@ -32,10 +32,6 @@ class Update(NamedTuple):
         if weights:
             self.model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
-    def is_dense(self) -> bool:
-        """Tell whether every weight is written as a whole."""
-        return not any(isinstance(gradient, tf.IndexedSlices) for gradient in self.gradients)
-
     def watched(self) -> list[Any]:
         """Give every variable that the step may write."""
         by_id = {
@@ -49,12 +45,10 @@ class Update(NamedTuple):
         return list(by_id.values())
 
 
-def commit_if(good: Tensor, update: Update, strict: bool, in_xla: bool) -> Tensor:
+def commit_if(good: Tensor, update: Update, strict: bool) -> Tensor:
     """Apply the update where every replica's step is good; tell whether it was, as bool scalar."""
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync == 1:
-        if in_xla and update.is_dense():
-            return _select(good, update, strict)
         return _commit(good, update, update.values, update.gradients, strict, _call, _itself)
 
     def meet(_: Any, good: Any, values: Any, gradients: Any) -> Tensor:
@@ -66,23 +60,6 @@ def commit_if(good: Tensor, update: Update, strict: bool, in_xla: bool) -> Tenso
 
     context = tf.distribute.get_replica_context()
     return context.merge_call(meet, args=(good, update.values, update.gradients))
-
-
-def _select(good: Tensor, update: Update, strict: bool) -> Tensor:
-    """Write the update and take it back where the step is bad, number by number.
-
-    XLA makes one loop of it with the optimizer's own, while a branch keeps it from writing the
-    new state over the old: that took 67% more of a step with many weights.
-    """
-    watched = update.watched()
-    before = [tf.identity(variable.value) for variable in watched]
-    update.apply(update.values, update.gradients)
-    after = [tf.convert_to_tensor(variable.value) for variable in watched]
-    if strict:
-        good &= all_finite(after, tf.float32)
-    for variable, old, new in zip(watched, before, after, strict=True):
-        variable.assign(tf.where(good, new, old))
-    return good
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...] = ()) -> Any:

@@ -68,7 +68,7 @@ class GuardedStep:
         self.failure: BaseException | None = None
         self._strategy = model.distribute_strategy
         self._eager = bool(model.run_eagerly)
-        self._fast = self._compiled(self._attempt, jit_compile=bool(model.jit_compile))
+        self._fast = self._compiled(self._attempt_fast, jit_compile=bool(model.jit_compile))
         self._careful = self._look_closer
         if self._strategy.num_replicas_in_sync == 1:
             # Inlined, it costs the good steps time: its ops enlarge their graph. Under several
@@ -90,14 +90,23 @@ class GuardedStep:
         logs = keras.tree.map_structure(self._mean, outcome.logs)
         # Named by key order, since both branches must give the same structure.
         fast = outcome._replace(logs=logs, committed=self._first(outcome.committed))
-
-        def take_in() -> dict[str, Tensor]:
-            self._usual.push(self._worst(fast.loss), self._worst(fast.gradient_norm))
-            return fast.logs
-
-        logs = tf.cond(fast.committed, take_in, lambda: self._careful(parts, fast, limits))
+        if self._strategy.num_replicas_in_sync > 1:
+            self._take_in(fast)
+        logs = tf.cond(
+            fast.committed, lambda: fast.logs, lambda: self._careful(parts, fast, limits)
+        )
         self._counter.assign_add(1)
         return logs
+
+    def _attempt_fast(self, parts: Parts, limits: Tensor) -> Outcome:
+        outcome = self._attempt(parts, limits)
+        if self._strategy.num_replicas_in_sync == 1:
+            self._take_in(outcome)  # within what XLA compiles
+        return outcome
+
+    def _take_in(self, outcome: Outcome) -> None:
+        loss, norm = self._worst(outcome.loss), self._worst(outcome.gradient_norm)
+        self._usual.push(loss, norm, self._first(outcome.committed))
 
     def _attempt(self, parts: Parts, limits: Tensor, places: Places | None = None) -> Outcome:
         def attempt(parts: Parts, limits: Tensor) -> Outcome:
@@ -140,12 +149,8 @@ class GuardedStep:
         before = self._usual.recent()
         rescaled = self._lower_loss_scale(_overflowed(retry) & ~retry.committed)
         self._report(findings, fast, retry, rescaled, before)
-
-        def take_in() -> dict[str, Tensor]:
-            self._usual.push(retry.scalars[0], retry.scalars[1])
-            return retry.logs
-
-        return tf.cond(retry.committed, take_in, lambda: self._standing_logs(fast.logs))
+        self._usual.push(retry.scalars[0], retry.scalars[1], retry.committed)
+        return tf.cond(retry.committed, lambda: retry.logs, lambda: self._standing_logs(fast.logs))
 
     def _lower_loss_scale(self, overflow: Tensor) -> Tensor:
         """Do what LossScaleOptimizer does on an overflow, but never below a scale of 1."""

@@ -44,17 +44,20 @@ class Usual:
         """All that is known, as variables."""
         return [self._recent, self._count, self._highest, self.limits]
 
-    def push(self, loss: Tensor, norm: Tensor) -> None:
-        """Take in a step that was made, both float32 scalars; the limits follow."""
+    def push(self, loss: Tensor, norm: Tensor, made: Tensor) -> None:
+        """Take in a step, both float32 scalars, if it was made; the limits follow."""
         newest = tf.stack([loss, norm])[:, tf.newaxis]
-        recent = self._recent.assign(tf.concat([newest, self._recent[:, :-1]], axis=1))
-        count = self._count.assign(tf.minimum(self._count + 1, WINDOW))
+        recent = tf.concat([newest, self._recent[:, :-1]], axis=1)
+        count = tf.minimum(self._count + 1, WINDOW)
         median = _median(tf.abs(recent), count)
         # At a loss near 0 a step as rough as the first ones is no explosion.
-        highest = self._highest.assign(tf.maximum(self._highest, median))
+        highest = tf.maximum(self._highest, median)
         sizes = tf.concat([highest * self._ratios, median[1:] * self._clip], axis=0)
         # Of a size of 0 there are no multiples.
-        self.limits.assign(tf.where(sizes > 0.0, sizes, _UNLIMITED))
+        limits = tf.where(sizes > 0.0, sizes, _UNLIMITED)
+        for variable, value in zip(self.variables, (recent, count, highest, limits), strict=True):
+            # No branch: within XLA one would cost more than what it saves.
+            variable.assign(tf.where(made, value, variable))
 
     def forget(self) -> None:
         """Start anew, where the state or the rate is another one."""
@@ -70,4 +73,5 @@ class Usual:
 def _median(sizes: Tensor, count: Tensor) -> Tensor:
     """Give the lower median of the first `count` columns."""
     known = tf.where(tf.range(WINDOW) < count, sizes, -1.0)
-    return tf.math.top_k(known, WINDOW).values[:, count // 2]
+    # A slice by a number that XLA does not know would be compiled anew for each number.
+    return tf.gather(tf.math.top_k(known, WINDOW).values, count // 2, axis=1)
