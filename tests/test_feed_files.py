@@ -329,3 +329,22 @@ def test_processes_that_fetch_at_once_do_no_harm(out: Path, tmp_path: Path) -> N
     expected = [(out / "train" / f"part-{i}.tfrecord").read_bytes() for i in range(2)]
     assert [Path(path).read_bytes() for path in paths.split()] == expected
     assert len(names(cache)) == 2
+
+
+def test_a_url_s_query_stays_its_query_and_is_told_to_nobody(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, key, asked = fsspec.open, "token=s3cret&v=1", []
+
+    def over_http(address: str, mode: str) -> Any:
+        base, _, query = address.partition("?")
+        asked.append(base)
+        if query != key or "part-1" in base:
+            raise OSError(f"403 for {address}")
+        return plain(base.replace("https://host/", "memory://bucket/"), mode)
+
+    monkeypatch.setattr(fsspec, "open", over_http)
+    with pytest.raises(EnvironmentFailure, match=r"part-1\.tfrecord cannot be fetched") as caught:
+        read_shards(f"https://host/out?{key}", cache=tmp_path)
+    assert asked[0] == "https://host/out/manifest.json"
+    assert "s3cret" not in str(caught.value) + repr(caught.value.fields)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pipeline import check_job, run_job, verify_dataset
-from pipeline.errors import InputError
+from pipeline.errors import InputError, SettingsError
 from pipeline.run import RunResult
 from tests.reading import read_all, read_split
 
@@ -255,3 +255,11 @@ def test_a_bad_file_without_arrays_is_set_aside(tmp_path: Path) -> None:
     result, _ = publish(job, tmp_path / "out")
     assert result.ledger.rows["clean"] == NUM_ROWS
     check_learned(result, values)
+
+
+def test_a_policy_for_what_is_worked_out_is_refused(tmp_path: Path) -> None:
+    columns = '"x_mean": pa.Column(float)'
+    job = make_job(tmp_path, {"x": make_tensors()}, columns=columns)
+    job.write_text(job.read_text() + '\n[repair.columns]\nx_mean = "median"\n')
+    with pytest.raises(SettingsError, match="'x_mean', which is worked out of a tensor"):
+        run_job(job, out=tmp_path / "out", until="shards")

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from pipeline.errors import DatasetDiffers, EnvironmentFailure, ShardError, UsageError
 from pipeline.feed.check import check_file
@@ -53,7 +54,7 @@ def fetch_manifest(url: str) -> Manifest:
             content += block
             if len(content) > MAX_MANIFEST_BYTES:  # which the parser refuses
                 break
-    return parse_manifest(bytes(content), path)
+    return parse_manifest(bytes(content), _shown(path))
 
 
 def fetch_files(url: str, files: Sequence[File], cache: Path, *, verify: bool) -> list[Path]:
@@ -84,19 +85,19 @@ def _fetch(url: str, file: File, cache: Path, *, verify: bool) -> Path:
 
 def _download(url: str, path: Path, file: File, cache: Path) -> None:
     digest = hashlib.sha256()
-    fix = f"free space in the cache {cache}, or give another folder as `cache`; it is for {url}."
-    with _open(url) as remote, atomic_path(path, fix=fix) as temporary:
+    where = f"the cache {cache}, or give another folder as `cache`; it is for {_shown(url)}."
+    with _open(url) as remote, atomic_path(path, fix=f"free space in {where}") as temporary:
         with temporary.open("wb") as local:
             for block in _read_blocks(remote, url):
                 digest.update(block)
                 local.write(block)
         if digest.hexdigest() != file.sha256:
             raise ShardError(
-                f"{url} is not the file that was published.",
+                f"{_shown(url)} is not the file that was published.",
                 expected=f"{file.bytes:,} bytes of SHA-256 {file.sha256[:12]}…",
                 got=f"{temporary.stat().st_size:,} of {digest.hexdigest()[:12]}…",
                 fix="upload it again, or run the job again.",
-                file=url,
+                file=_shown(url),
             )
 
 
@@ -107,22 +108,22 @@ def _open(url: str) -> Iterator[IO[bytes]]:
     try:
         opened: Any = fsspec.open(url, "rb").open()
     except FileNotFoundError as error:
-        if url.endswith("/manifest.json"):
+        if _shown(url).endswith("/manifest.json"):
             raise UsageError(
-                f"{url} is not there.",
+                f"{_shown(url)} is not there.",
                 fix="give the URL of a published dataset, its folder's.",
-                file=url,
+                file=_shown(url),
             ) from error
         raise DatasetDiffers(
-            f"{url} is not there, and the manifest names it.",
+            f"{_shown(url)} is not there, and the manifest names it.",
             fix="upload it again, or run the job again.",
-            file=url,
+            file=_shown(url),
         ) from error
     except (ImportError, ValueError) as error:  # a protocol without its package, or unknown
         raise UsageError(
-            f"{url} cannot be opened: {error}.",
+            f"{_shown(url)} cannot be opened: {error}.",
             fix="mend the URL, or install the package that its kind needs, such as s3fs.",
-            file=url,
+            file=_shown(url),
         ) from error
     except Exception as error:  # each store has exceptions of its own
         raise _unreachable(url, error) from error
@@ -142,12 +143,25 @@ def _read_blocks(remote: IO[bytes], url: str) -> Iterator[bytes]:
 
 
 def _unreachable(url: str, error: Exception) -> EnvironmentFailure:
+    told = str(error) or type(error).__name__
+    query = _query_of(url)
     return EnvironmentFailure(
-        f"{url} cannot be fetched: {error or type(error).__name__}.",
+        f"{_shown(url)} cannot be fetched: {told.replace(query, '…') if query else told}.",
         fix="see that it can be reached from here with these credentials, then try again.",
-        file=url,
+        file=_shown(url),
     )
 
 
+def _query_of(url: str) -> str:
+    return urlsplit(url).query if url.startswith(("http://", "https://")) else ""
+
+
+def _shown(url: str) -> str:
+    """Leave out the query, which may be somebody's key."""
+    query = _query_of(url)
+    return url.replace(f"?{query}", "", 1) if query else url
+
+
 def _join(url: str, path: str) -> str:
-    return f"{url.rstrip('/')}/{path}"
+    query = _query_of(url)
+    return f"{_shown(url).rstrip('/')}/{path}" + (f"?{query}" if query else "")

@@ -113,9 +113,11 @@ def prepare(
     schema, unjudged = _read_columns(job, whole)
     known = {*whole.names, *job.data.ignore, job.data.group or ""}
     sources, partitions = _look_into(job, sources, schema, known)
+    worked_out = {name for source in sources for name in source.worked_out}
+    _refuse_policies_of(worked_out, job)
     special = {job.data.label, job.data.group, job.data.weight} | set(unjudged)
     tensors = _list_tensors(sources, job.data.ignore)
-    special |= {name for source in sources for name in source.worked_out}
+    special |= worked_out
     features = tuple(
         name for name in schema.names if name not in special and name not in job.data.ignore
     )
@@ -310,6 +312,15 @@ def _check_named_columns(job: Job, schema: Schema, headers: Sequence[str]) -> No
     if isinstance(data.missing, dict):
         for name in data.missing:
             _check_known("data.missing", name, (*schema.names, *headers))
+
+
+def _refuse_policies_of(worked_out: set[str], job: Job) -> None:
+    for name in sorted(worked_out & job.repair.columns.keys()):
+        raise SettingsError(
+            f"repair.columns names {name!r}, which is worked out of a tensor and never repaired.",
+            fix="take it out; a row that breaks a rule about it is quarantined.",
+            column=name,
+        )
 
 
 def _check_known(setting: str, name: str, known: Sequence[str]) -> None:
