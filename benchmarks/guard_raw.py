@@ -122,7 +122,7 @@ def expect_named(train: pd.DataFrame, epochs: int) -> Named:
 def measure(table: Table, model: Any) -> tuple[float, float]:
     """Give the metric of a model and that of the best constant, on complete rows held out."""
     rows, label = take_complete(table.held_out), table.label
-    found = model.predict({"x": make_arrays(table, rows)[0]["x"]}, verbose=0)
+    found = np.asarray(model({"x": make_arrays(table, rows)[0]["x"]}))
     truth, known = rows[label], table.train[label]
     if table.classes:
         right = found.argmax(axis=1) == truth
@@ -182,6 +182,16 @@ def find(place: str) -> Path:
     return Path(root) / place
 
 
+def tell_left_out(name: str, table: Table, chosen: RawSet) -> str:
+    reasons = {
+        "less than half filled": table.sparse,
+        "without a number": table.texts,
+        "give the label away": chosen.leaks,
+    }
+    told = [f"{reason}: {', '.join(columns) or 'none'}" for reason, columns in reasons.items()]
+    return f"{name}: {'; '.join(told)}"
+
+
 def run_all(names: Iterable[str]) -> int:
     """Print the table; give the exit code."""
     print_row(*"set activation rows train bad named metric constant finite seconds".split())
@@ -191,8 +201,7 @@ def run_all(names: Iterable[str]) -> int:
         chosen = SETS[name]
         table = load_table(find(chosen.place), chosen)
         fine += [show(name, table, chosen, activation) for activation in ACTIVATIONS]
-        sparse, texts = ", ".join(table.sparse) or "none", ", ".join(table.texts) or "none"
-        left_out.append(f"{name}: less than half filled: {sparse}; without a number: {texts}")
+        left_out.append(tell_left_out(name, table, chosen))
         if name in SPENT:
             table = load_table(find(chosen.place), chosen, keep_sparse=True)
             fine += [show_spent(name, table, chosen, activation) for activation in ACTIVATIONS]

@@ -51,7 +51,8 @@ class Table(NamedTuple):
     sparse: list[str]
 
 
-# Labels and leaks are those of the project's jobs in data/.
+# Labels and leaks are those of the project's jobs in data/, but for chicago_taxi: without the way
+# of payment, which is text, nothing tells a big tipper.
 SETS = {
     "cicids2017": RawSet(
         "cicids2017_sample",
@@ -66,10 +67,10 @@ SETS = {
     "california_housing": RawSet("california_housing/housing.csv", "median_house_value"),
     "penguins": RawSet(
         "penguins/penguins.csv", "species", ("Adelie", "Chinstrap", "Gentoo"),
-        epochs=30, batch_size=16,
+        epochs=15, batch_size=16,
     ),
-    "titanic": RawSet("titanic/titanic.csv", "survived", ("0", "1"), epochs=20, batch_size=32),
-    "chicago_taxi": RawSet("chicago_taxi/big_tipper.csv", "big_tipper", ("0", "1"), ("tips",)),
+    "titanic": RawSet("titanic/titanic.csv", "survived", ("0", "1"), epochs=8, batch_size=32),
+    "chicago_taxi": RawSet("chicago_taxi/big_tipper.csv", "fare", (), ("tips", "big_tipper")),
     "nyc_taxi": RawSet("nyc_taxi", "fare_amount", (), ("total_amount", "tip_amount")),
     # None of the labels above is ever missing; this one is.
     "nyc_weather, pressure": RawSet("nyc_weather/weather.csv", "pressure"),
@@ -88,7 +89,7 @@ def read_numbers(path: Path, label: str, classes: tuple[str, ...]) -> pd.DataFra
         frame.columns = frame.columns.str.strip()
         frame.index = pd.RangeIndex(number << 40, (number << 40) + len(frame))
     texts = pd.concat(frames)
-    numbers = texts.apply(pd.to_numeric, errors="coerce").astype("float64")
+    numbers: pd.DataFrame = texts.apply(pd.to_numeric, errors="coerce").astype("float64")
     if classes:
         numbers[label] = texts[label].map({text: float(n) for n, text in enumerate(classes)})
     return numbers
@@ -120,7 +121,7 @@ def find_bad(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def take_complete(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[~find_bad(rows)]
+    return rows.loc[~find_bad(rows)]
 
 
 def finite_part(rows: pd.DataFrame) -> pd.DataFrame:

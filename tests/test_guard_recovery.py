@@ -153,3 +153,22 @@ def test_an_overflow_halves_the_loss_scale_and_is_no_incident() -> None:
     guarded(model).fit(x, y, batch_size=4, epochs=2, verbose=0)
     assert 1.0 < float(optimizer.dynamic_scale) < 2.0**30
     assert model.guard.incidents == []
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_rate_at_fault_is_cut_though_every_batch_has_a_bad_row(spoiled: bool) -> None:
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(1600, 4)).astype("float32")
+    y = x.sum(axis=1)
+    if spoiled:
+        x[::32, 0] = np.nan
+    parts = [layers.Dense(32, "relu"), layers.Dense(32, "relu"), layers.Dense(1)]
+    model = guarded(keras.Sequential([keras.Input((4,)), *parts]))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    history = model.fit(x, y, batch_size=32, epochs=3, verbose=0, shuffle=False).history
+    assert float(model.optimizer.learning_rate) < 1.0
+    assert history["loss"][-1] < 0.1
+    skipped = [i for i in model.guard.incidents if i.done == "skipped step"]
+    assert {(i.kind, i.first_seen, len(i.rows)) for i in skipped} == {
+        ("explosion", "gradient", int(spoiled))
+    }

@@ -59,7 +59,8 @@ class Incident:
             than may be).
         first_seen: "input", "label", "weight", "loss", "gradient", "rate", "state", or "operation"
             (TensorFlow refused to compute).
-        rows: The rows to blame; empty where none could be named.
+        rows: The rows to blame; empty where none could be named. Under other kinds than "rows"
+            the step failed without them as well.
         num_rows: Rows in the batch; 0 without a batch, or where TensorFlow refused it unseen.
         loss: Loss of the batch as it was fed; may be non-finite; 0 without a batch.
         gradient_norm: Global norm of the gradient of the batch as it was fed; as `loss`.

@@ -51,13 +51,27 @@ class Report(NamedTuple):
 
     @property
     def first_seen(self) -> str:
-        """Name the first gate that closed; of rows found to be bad, the first mask."""
+        """Name the first gate that closed; of rows found to be bad, the first mask.
+
+        Where the step failed without them as well, it is the gate that closed then.
+        """
+        if self.failed_again:
+            return self._first_closed(self.retry_gates) or "state"
         for name, found in zip(SEEN[:3], self.masks[:3].any(axis=1), strict=True):
             if found:
                 return name
-        both = (*GATES, *EXPLOSIONS)
-        closed = (name for name, good in zip(both, self.gates, strict=True) if not good)
-        return next(closed, self.exploded or "state")
+        return self._first_closed(self.gates) or self.exploded or "state"
+
+    @staticmethod
+    def _first_closed(gates: Any) -> str | None:
+        closed = (n for n, good in zip((*GATES, *EXPLOSIONS), gates, strict=True) if not good)
+        return next(closed, None)
+
+    @property
+    def failed_again(self) -> bool:
+        """Tell whether the step was not made although bad rows were left out of it."""
+        some_left = bool(self.masks.any()) and not self.masks.any(axis=0).all()
+        return some_left and not self.committed and not self.retry_gates.all()
 
     @property
     def blames_rows(self) -> bool:

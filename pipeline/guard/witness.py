@@ -95,7 +95,7 @@ class Witness:
             step=int(report.step),
             epoch=self.epoch,
             step_in_epoch=int(report.step) - self.epoch_start,
-            kind="explosion" if report.exploded else "rows" if blamed else "batch",
+            kind=_kind_of(report),
             first_seen=report.first_seen,
             rows=self._name_rows(report, cells) if blamed else (),
             num_rows=int(report.masks.shape[1]),
@@ -237,6 +237,12 @@ class Witness:
             causes=dict(self.causes),
             rows=named[:_MAX_ROWS_NAMED],
         )
+
+
+def _kind_of(report: Report) -> str:
+    if report.exploded:
+        return "explosion"
+    return "rows" if report.blames_rows and not report.failed_again else "batch"
 
 
 def _what_was_done(blamed: bool, committed: bool) -> str:
