@@ -168,6 +168,8 @@ def test_a_rate_at_fault_is_cut_though_every_batch_has_a_bad_row(spoiled: bool) 
     history = model.fit(x, y, batch_size=32, epochs=3, verbose=0, shuffle=False).history
     assert float(model.optimizer.learning_rate) < 1.0
     assert history["loss"][-1] < 0.1
+    (budget,) = [i for i in model.guard.incidents if i.kind == "budget"]
+    assert budget.learning_rate == 1.0 and "; rate 1 to 0.1" in budget.note
     skipped = [i for i in model.guard.incidents if i.done == "skipped step"]
     assert {(i.kind, i.first_seen, len(i.rows)) for i in skipped} == {
         ("explosion", "gradient", int(spoiled))

@@ -53,10 +53,10 @@ class Incident:
         step: Steps made before it since the model was guarded.
         epoch: The epoch that `fit` was in, from 0; 0 outside `fit`.
         step_in_epoch: Steps made before it in that epoch.
-        kind: "rows" (single rows are to blame), "batch" (no single row could be named),
-            "explosion" (finite, but loss or gradient norm far beyond what it usually is), "state"
-            (weights, slots or statistics were found non-finite) or "budget" (more was skipped
-            than may be).
+        kind: "rows" (single rows are to blame), "batch" (no single row could be named, or the step
+            failed without those as well), "explosion" (finite, but loss or gradient norm far
+            beyond what it usually is), "state" (weights, slots or statistics were found
+            non-finite) or "budget" (more was skipped than may be).
         first_seen: "input", "label", "weight", "loss", "gradient", "rate", "state", or "operation"
             (TensorFlow refused to compute).
         rows: The rows to blame; empty where none could be named. Under other kinds than "rows"

@@ -119,19 +119,19 @@ class Recovery:
             seen: Where it was seen; None for where most of what was skipped was.
         """
         witness, settings = self._witness, self._witness.settings
-        retrace = False
+        retrace, rate = False, self._rate()
         if kind == "budget" and self._may_cut():
             witness.rate_cuts += 1
-            self._note(kind, seen, "cut rate", reason)
             retrace = lower_rate(self._model.optimizer, settings.rate_cut_factor)
+            self._note(kind, seen, "cut rate", reason, rate)
         elif witness.rollbacks < settings.max_rollbacks:
             witness.rollbacks += 1
             done = "went on" if witness.data_alone else "rolled back"
-            self._note(kind, seen, done, reason)
             retrace = not witness.data_alone and self._roll_back()
+            self._note(kind, seen, done, reason, rate)
         else:
             self._restore()
-            self._note(kind, seen, "stopped", reason)
+            self._note(kind, seen, "stopped", reason, rate)
             raise witness.stop(self.step, reason)
         if not witness.data_alone:
             self._usual.forget()
@@ -161,8 +161,13 @@ class Recovery:
             # The snapshot holds the rate of its time; cuts made since must not be undone.
             rate.assign(min(before, float(rate.numpy())))
 
-    def _note(self, kind: str, seen: str | None, done: str, reason: str) -> None:
-        rate = tf.convert_to_tensor(self._model.optimizer.learning_rate)
+    def _rate(self) -> float:
+        return float(tf.convert_to_tensor(self._model.optimizer.learning_rate).numpy())
+
+    def _note(self, kind: str, seen: str | None, done: str, reason: str, rate: float) -> None:
+        """Write down what was done; `rate` is the learning rate before it."""
+        if (now := self._rate()) != rate:
+            reason += f"; rate {rate:.3g} to {now:.3g}"
         step = self.step
         common = self._witness.causes.most_common(1)
         self._witness.note(
@@ -176,7 +181,7 @@ class Recovery:
                 num_rows=0,
                 loss=0.0,
                 gradient_norm=0.0,
-                learning_rate=float(rate.numpy()),
+                learning_rate=rate,
                 done=done,
                 loss_scale=float(loss_scale(self._model.optimizer).numpy()),
                 before=steps_before(self._usual.recent().numpy()),
