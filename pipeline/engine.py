@@ -16,6 +16,7 @@ from pipeline.errors import EnvironmentFailure, UsageError
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how many of its tasks are done, and how many there are."""
 
+_MAX_HELD = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -60,7 +61,8 @@ class Processes:
         try:
             for index, item in enumerate(items):
                 results.append(self._start(task, item, results, len(items) - index))
-                while results and results[0].done():
+                # A slow one holds up the others' results, though not without end.
+                while results and (results[0].done() or len(results) > _MAX_HELD):
                     yield results.popleft().result()
             while results:
                 yield results.popleft().result()
@@ -83,7 +85,10 @@ class Processes:
         if sum(not result.done() for result in started) < wanted:
             return self._executor.submit(task, item)
         done: Future[Result] = Future()
-        done.set_result(task(item))
+        try:
+            done.set_result(task(item))
+        except Exception as error:  # told in its turn
+            done.set_exception(error)
         return done
 
 

@@ -22,6 +22,11 @@ def divide(number: int) -> float:
     return 1 / number
 
 
+def fail_late(item: tuple[int, float]) -> None:
+    time.sleep(item[1])
+    raise ValueError(f"item {item[0]}")
+
+
 def die_elsewhere(parent: int) -> None:
     time.sleep(0.1)
     if os.getpid() != parent:
@@ -52,6 +57,11 @@ def test_an_error_comes_out_whoever_meets_it(place: int) -> None:
     items[place] = 0
     with pytest.raises(ZeroDivisionError), open_engine(2, divide, 5) as engine:
         list(engine.map(divide, items))
+
+
+def test_the_first_item_s_error_is_told_though_another_came_before_it() -> None:
+    with pytest.raises(ValueError, match="item 0"), open_engine(2, fail_late, 4) as engine:
+        list(engine.map(fail_late, [(0, 0.5), (1, 0.0), (2, 0.0), (3, 0.0)]))
 
 
 def test_a_killed_worker_is_told() -> None:

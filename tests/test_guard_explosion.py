@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pipeline.errors import GuardBudgetSpent
 from pipeline.guard import guarded
+from pipeline.guard.probe import _far_outside
 from pipeline.guard.settings import GuardSettings
 from pipeline.guard.usual import WINDOW, Usual
 
@@ -169,8 +170,10 @@ def test_what_is_sound_is_no_incident(name: str) -> None:
     assert model.guard.incidents == []
 
 
-@pytest.mark.parametrize("compiled", [*COMPILED, {"steps_per_execution": 3}])
-@pytest.mark.parametrize("rate", [1.0, 10.0])
+@pytest.mark.parametrize(
+    ("rate", "compiled"),
+    [(10.0, {}), *((1.0, compiled) for compiled in (*COMPILED, {"steps_per_execution": 3}))],
+)
 def test_a_rate_that_is_too_great_is_seen_before_it_is_nan_and_mended(
     rate: float, compiled: Any
 ) -> None:
@@ -248,3 +251,9 @@ def test_xla_compiles_the_step_once_and_not_for_every_count_of_steps() -> None:
         model.train_on_batch(x, y)
     # Compiled anew each took a quarter of a second; as compiled they take a few milliseconds.
     assert time.perf_counter() - start < 1.5
+
+
+def test_of_a_median_of_nothing_no_row_is_far_outside() -> None:
+    shares = tf.constant([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1e9])
+    assert not _far_outside(shares, 1000.0).numpy().any()
+    assert _far_outside(shares[3:] + 1.0, 1000.0).numpy().tolist() == [False, False, False, True]

@@ -17,6 +17,8 @@ import tensorflow as tf
 from pipeline import read_shards, run_job
 from pipeline.errors import SettingsError, UsageError
 from pipeline.guard import BadRow, guarded
+from pipeline.guard.batch import Parts
+from pipeline.guard.cells import Cells
 from tests.conftest import HEADER, JOB, ROOT, make_rows
 
 MakeJob = Callable[..., Path]
@@ -69,10 +71,14 @@ def spoil_and_fit(out: Path, target: int, column: str, steps_per_execution: int)
     return [row for incident in model.guard.incidents for row in incident.rows]
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
 @pytest.mark.parametrize(
-    ("file", "row", "column"),
-    [("raw/a.csv", 7, "size"), ("raw/b.csv", 40, "count"), ("raw/b.csv", 120, "label")],
+    ("file", "row", "column", "steps_per_execution"),
+    [
+        ("raw/a.csv", 7, "size", 1),
+        ("raw/b.csv", 40, "count", 3),
+        ("raw/b.csv", 120, "label", 1),
+        ("raw/b.csv", 120, "label", 3),
+    ],
 )
 def test_a_value_spoiled_after_the_feed_is_traced_to_its_cell(
     out: Path, file: str, row: int, column: str, steps_per_execution: int
@@ -101,6 +107,7 @@ print(*found, sep="\\n")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
 def test_it_is_so_on_two_replicas(out: Path, steps_per_execution: int) -> None:
     features, _ = next(iter(read_shards(out, with_row_ids=True)))
@@ -153,6 +160,13 @@ def test_several_inputs_are_told_apart() -> None:
     x = [np.zeros((8, 2), "float32"), np.zeros((8, 1), "float32")]
     x[0][3, 1] = x[1][3, 0] = x[1][6, 0] = np.nan
     assert fit_on(x, np.zeros((8, 1)), model) == [("input 0[1]", "input 1"), ("input 1",)]
+
+
+def test_a_feature_called_label_is_not_the_dataset_s_label() -> None:
+    cells = Cells()
+    bad = tf.constant([[np.nan], [1.0]])
+    found = cells.find(Parts({"label": bad}, bad, None, None), tf.constant(2), "float32")
+    assert cells.name(found.numpy()[:, 0], {"label": "price"}) == ("label", "price")
 
 
 def test_a_row_without_a_bad_cell_names_none(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.errors import UsageError
+from pipeline.errors import GuardBudgetSpent, UsageError
 from pipeline.guard import guarded, replay
 
 layers = keras.layers
@@ -68,7 +68,7 @@ def record(folder: Path, **net_is: Any) -> tuple[Any, list[Any], Path]:
         {"jit_compile": True},
         {"run_eagerly": True},
         {"dtype": "mixed_float16"},
-        {"dtype": "mixed_bfloat16"},
+        pytest.param({"dtype": "mixed_bfloat16"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_step_is_made_again_bit_for_bit(tmp_path: Path, how: dict[str, Any]) -> None:
@@ -123,6 +123,37 @@ def test_without_an_incident_nothing_is_written(tmp_path: Path) -> None:
     model.fit(x, y, batch_size=8, verbose=0)
     assert not model.guard.incidents
     assert not (tmp_path / "recorder").exists()
+
+
+def test_the_ladder_does_not_run_while_a_step_is_made_again(tmp_path: Path) -> None:
+    x, y = data()
+    x[:, 0] = np.nan
+    model = guarded(net(1), recorder_path=tmp_path, max_skipped_in_a_row=1, max_rollbacks=0)
+    with pytest.raises(GuardBudgetSpent):
+        model.fit(x, y, batch_size=8, verbose=0)
+    other = net(2)
+    assert replay(tmp_path / "step-00000000", other).done == "skipped step"
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("setting", [{"clip": np.float32(10)}, {"max_recorded": np.int64(2)}])
+def test_settings_of_numpy_are_written(tmp_path: Path, setting: dict[str, Any]) -> None:
+    x, y = data()
+    x[3] = np.nan
+    model = guarded(net(1), recorder_path=tmp_path, **setting)
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    assert (tmp_path / "step-00000000" / "record.json").exists()
+
+
+def test_more_than_one_compile_keeps_no_more(tmp_path: Path) -> None:
+    x, y = data()
+    x[3] = np.nan
+    model = guarded(net(1), recorder_path=tmp_path, max_recorded=1)
+    for _ in range(2):
+        model.compile("sgd", "mse")
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_another_model_is_told(tmp_path: Path) -> None:

@@ -169,8 +169,85 @@ def test_a_rate_at_fault_is_cut_though_every_batch_has_a_bad_row(spoiled: bool) 
     assert float(model.optimizer.learning_rate) < 1.0
     assert history["loss"][-1] < 0.1
     (budget,) = [i for i in model.guard.incidents if i.kind == "budget"]
-    assert budget.learning_rate == 1.0 and "; rate 1 to 0.1" in budget.note
+    assert budget.learning_rate == 1.0
+    assert "; rate 1 to 0.1" in budget.note
     skipped = [i for i in model.guard.incidents if i.done == "skipped step"]
     assert {(i.kind, i.first_seen, len(i.rows)) for i in skipped} == {
         ("explosion", "gradient", int(spoiled))
     }
+
+
+def test_a_slow_explosion_is_seen_though_the_first_steps_were_skipped() -> None:
+    keras.utils.set_random_seed(1)
+    x, y = data(64)
+    ones = np.concatenate([x, np.ones((64, 1))], axis=1)
+    edge = 2 / (2 * np.linalg.eigvalsh(ones.T @ ones / 64)[-1])
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    guarded(model, look_every_steps=50, max_rate_cuts=0, max_skipped_in_a_row=100)
+    model.compile(keras.optimizers.SGD(1.02 * edge), "mse")
+    for _ in range(8):
+        model.train_on_batch(x, y * np.nan)
+    for _ in range(400):
+        model.train_on_batch(x, y)
+    assert "rolled back" in [i.done for i in model.guard.incidents]
+
+
+def test_what_one_epoch_skipped_is_no_cause_in_the_next() -> None:
+    x, y = data(160)
+    model = guarded(keras.Sequential([keras.Input((2,)), layers.Dense(1)]))
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    wild = y.copy()
+    wild[125] = 1e7
+    model.fit(x, wild, batch_size=8, shuffle=False, verbose=0)
+    bad = y.copy()
+    bad[::4] = np.nan
+    model.fit(x, bad, batch_size=8, shuffle=False, verbose=0)
+    assert model.guard.incidents[0].kind == "explosion"
+    assert model.guard.incidents[-1].done == "went on"
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_an_epoch_of_overflows_alone_shows_no_loss_of_zero() -> None:
+    x, y = data()
+    model = guarded(keras.Sequential([keras.Input((2,)), layers.Dense(1, dtype="mixed_float16")]))
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=2.0**60)
+    model.compile(optimizer, "mse")
+    assert np.isnan(model.fit(x, y, batch_size=8, verbose=0).history["loss"]).all()
+    assert not model.guard.incidents
+
+
+def test_steps_are_counted_on_after_compiling_again() -> None:
+    x, y = data()
+    model = guarded(net(), max_skipped_ratio=1.0)
+    for _ in range(2):
+        model.compile("sgd", "mse")
+        for _ in range(3):
+            model.train_on_batch(x, y)
+        model.train_on_batch(x * np.nan, y)
+    assert [incident.step for incident in model.guard.incidents] == [3, 7]
+
+
+def test_after_a_fit_that_failed_a_batch_gives_its_loss_alone() -> None:
+    x, y = data()
+    model = guarded(net(), max_rollbacks=0)
+    model.compile("sgd", "mse")
+    with pytest.raises(GuardBudgetSpent):
+        model.fit(x * np.nan, y, batch_size=8, verbose=0)
+    assert np.ndim(model.train_on_batch(x, y)) == 0
+
+
+@pytest.mark.parametrize("fits", [1, 2])
+def test_a_list_of_callbacks_as_keras_makes_it_is_taken(fits: int) -> None:
+    x, y = data()
+    x[3] = np.nan
+    model = guarded(net(), max_skipped_ratio=1.0)
+    model.compile("sgd", "mse")
+    seen: list[float] = []
+    last = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["skipped_rows"])
+    )
+    given = keras.callbacks.CallbackList([last], add_history=True, model=model)
+    for _ in range(fits):
+        model.fit(x, y, batch_size=8, verbose=0, callbacks=given)
+    assert seen == [1.0] * fits
+    assert len(given.callbacks) == 3

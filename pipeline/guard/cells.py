@@ -21,11 +21,13 @@ class Cells:
     Attributes:
         names: Of a dict its keys; of what has no name "input", "label" or "weight", with its
             place in a tuple.
+        unnamed: Which of them are the whole label or weight, and have no name of their own.
         shapes: What a row of each holds; None where rows differ.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.unnamed: list[bool] = []
         self.shapes: list[tuple[int, ...] | None] = []
 
     def find(self, parts: Parts, rows: Tensor, dtype: str) -> Tensor:
@@ -39,13 +41,14 @@ class Cells:
         Returns:
             int32 `(columns, rows)`: the cell's place in its row, flattened; -1 if all are finite.
         """
-        self.names, self.shapes = [], []
+        self.names, self.unnamed, self.shapes = [], [], []
         found = []
         casts = ((parts.x, dtype), (parts.y, keras.config.floatx()))
         named = zip(("input", "label", "weight"), (*casts, (parts.sample_weight, casts[1][1])))
         for part, (nested, cast) in named:
             for name, leaf in _list_floats(nested, part):
                 self.names.append(name)
+                self.unnamed.append(leaf is nested)
                 self.shapes.append(_row_shape(leaf))
                 found.append(_first_bad(leaf, cast, rows))
         return tf.stack(found) if found else tf.zeros([0, rows], tf.int32)
@@ -56,7 +59,8 @@ class Cells:
         `known` gives the name of what has none.
         """
         return tuple(
-            known.get(self.names[i], self.names[i]) + _spell_place(self.shapes[i], int(firsts[i]))
+            (known.get(self.names[i], self.names[i]) if self.unnamed[i] else self.names[i])
+            + _spell_place(self.shapes[i], int(firsts[i]))
             for i in np.flatnonzero(firsts >= 0)[:_MAX_NAMES]
         )
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from pipeline.guard.attempt import loss_scale
 from pipeline.guard.execution import make_train_function
-from pipeline.guard.recorder import Recorder
 from pipeline.guard.recovery import Recovery
 from pipeline.guard.snapshot import list_state
 from pipeline.guard.step import GuardedStep
@@ -51,7 +50,14 @@ class GuardedFunction:
         Raises:
             GuardBudgetSpent: Too much was skipped, too often.
         """
-        iterator = self.prepare(iterator)
+        logs = self.make_steps(self.prepare(iterator))
+        num_steps = int(self._model.steps_per_execution)
+        if self._recovery and self._recovery.after_steps(num_steps):
+            self._train = None
+        return {**logs, **self._counts()} if self.logs_counts else logs
+
+    def make_steps(self, iterator: Any) -> dict[str, Any]:
+        """Make up to `steps_per_execution` steps, and judge nothing after them."""
         guard = self._model.guard
         if self._train is None:
             self._step = GuardedStep(
@@ -59,13 +65,9 @@ class GuardedFunction:
             )
             self._train = make_train_function(self._model, self._step)
         try:
-            logs = self._train(iterator)
+            return self._train(iterator)
         except tf.errors.OpError as error:
-            logs = self._skip_refused(error)
-        num_steps = int(self._model.steps_per_execution)
-        if self._recovery and self._recovery.after_steps(num_steps):
-            self._train = None
-        return {**logs, **self._counts()} if self.logs_counts else logs
+            return self._skip_refused(error)
 
     def prepare(self, iterator: Any) -> Any:
         """Build everything before the first step; give the iterator back."""
@@ -74,9 +76,8 @@ class GuardedFunction:
             guard = self._model.guard
             self._recovery = Recovery(self._model, guard, self._counter, self._usual)
             self._recovery.begin()
-            path = guard.settings.recorder_path
-            if path is not None:
-                guard.recorder = Recorder(path, guard.settings, self.state)
+            if guard.recorder is not None:
+                guard.recorder.variables = self.state
         return iterator
 
     @property
@@ -147,12 +148,10 @@ class EpochWatch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         guard, function = self.model.guard, self.model.train_function
         guard.step = function.step
-        if logs is not None and 0 < guard.step - guard.epoch_start == guard.skipped_steps:
+        num_lost = guard.skipped_steps + guard.rescaled_steps
+        if logs is not None and 0 < guard.step - guard.epoch_start == num_lost:
             # The mean of no loss is 0 in Keras, which would read as perfect.
             logs["loss"] = float("nan")
         function.end_epoch()
         if guard.board is not None:
             guard.board.write_epoch(epoch, logs or {})
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.model.train_function.logs_counts = False

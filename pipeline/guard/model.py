@@ -133,11 +133,17 @@ class GuardedTraining(_Base):  # type: ignore[misc]
         given = bound.arguments.get("callbacks")
         watch = EpochWatch()
         if isinstance(given, keras.callbacks.CallbackList):
-            given.append(watch)
+            if not any(isinstance(callback, EpochWatch) for callback in given.callbacks):
+                watch.set_model(self)
+                given.callbacks.insert(0, watch)
         else:
             rest = [] if given is None else given
             bound.arguments["callbacks"] = [watch, *(rest if isinstance(rest, list) else [rest])]
-        return super().fit(*bound.args, **bound.kwargs)
+        try:
+            return super().fit(*bound.args, **bound.kwargs)
+        finally:
+            if isinstance(self.train_function, GuardedFunction):
+                self.train_function.logs_counts = False
 
     def test_step(self: Any, data: Any) -> Any:
         return super().test_step(without_row_ids(data, self.guard.settings.row_id))
@@ -154,8 +160,17 @@ class GuardedTraining(_Base):  # type: ignore[misc]
 @functools.cache
 def _guarded_class(model_class: type) -> type:
     # The name and module stay, so that saving writes, and loading finds, the original class.
-    names = {"__module__": model_class.__module__, "__qualname__": model_class.__qualname__}
-    return type(model_class)(model_class.__name__, (GuardedTraining, model_class), names)
+    names = {
+        "__module__": model_class.__module__,
+        "__qualname__": model_class.__qualname__,
+        "__new__": lambda _, *args, **kwargs: model_class(*args, **kwargs),
+    }
+    made = type(model_class)(model_class.__name__, (GuardedTraining, model_class), names)
+    package, _, name = keras.saving.get_registered_name(model_class).rpartition(">")
+    if package:
+        for known in (made, model_class):
+            keras.saving.register_keras_serializable(package, name)(known)
+    return made
 
 
 def _refuse_where_the_guard_does_not_run(model: Any) -> None:

@@ -171,7 +171,7 @@ def _row_norms(gradient: Tensor) -> Tensor:
 
 
 def _far_outside(sizes: Tensor, ratio: float) -> Tensor:
-    """Mark the rows whose size is beyond `ratio` times the batch's lower median."""
+    """Mark the rows whose size is beyond `ratio` times the batch's lower median, if it has one."""
     count = tf.size(sizes)
     median = tf.math.top_k(sizes, count).values[count // 2]
-    return sizes > median * ratio
+    return (median > 0.0) & (sizes > median * ratio)

@@ -39,13 +39,15 @@ class Recorder:
     Args:
         folder: Where; it is made when there is something to keep.
         settings: The guard's.
+
+    Attributes:
         variables: What the state is, in an order that a model made in the same way has, too.
     """
 
-    def __init__(self, folder: Path, settings: GuardSettings, variables: Sequence[Any]) -> None:
+    def __init__(self, folder: Path, settings: GuardSettings) -> None:
+        self.variables: list[Any] = []
         self._folder = folder
         self._settings = settings
-        self._variables = list(variables)
         self._held: tuple[Arrays, Arrays, dict[str, Any]] | None = None
         self._num_kept = 0
 
@@ -70,11 +72,11 @@ class Recorder:
 
         skeleton = {name: keras.tree.map_structure(number, getattr(parts, name)) for name in _PARTS}
         skeleton["row_ids"] = number(parts.row_ids)
-        state = [tf.convert_to_tensor(_value_of(variable)) for variable in self._variables]
+        state = [tf.convert_to_tensor(_value_of(variable)) for variable in self.variables]
 
         def take(*arrays: Any) -> None:
             if self._num_kept < self._settings.max_recorded:
-                state, batch = arrays[: len(self._variables)], arrays[len(self._variables) :]
+                state, batch = arrays[: len(self.variables)], arrays[len(self.variables) :]
                 self._held = _numbered(state), _numbered(batch), skeleton
 
         if tf.executing_eagerly():
@@ -104,7 +106,7 @@ class Recorder:
                 "state": _save(folder / _STATE, state),
                 "batch": _save(folder / _BATCH, batch),
             },
-            "variables": [variable.name for variable in self._variables],
+            "variables": [variable.name for variable in self.variables],
         }
         text = json.dumps(record, allow_nan=False, indent=1)
         (folder / _RECORD).write_text(text, encoding="utf-8")

@@ -40,8 +40,8 @@ class Recovery:
         self._snapshots = Snapshots(model)
         self._known_incidents = len(witness.incidents)
         self._steps_since_look = 0
-        # The greatest |loss| of the first steps.
-        self._first_loss, self._num_made = 0.0, 0
+        # The greatest |loss| of the first steps that were made.
+        self._first_loss, self._num_first = 0.0, 0
 
     @property
     def step(self) -> int:
@@ -70,9 +70,9 @@ class Recovery:
             GuardBudgetSpent: The budget is spent and may not be spent again.
         """
         self._steps_since_look += num_steps
-        if self._num_made < _NUM_FIRST:
-            self._num_made += num_steps
-            self._first_loss = max([self._first_loss, *np.abs(self._losses())])
+        if self._num_first < _NUM_FIRST and (losses := self._losses()):
+            self._num_first += num_steps
+            self._first_loss = max([self._first_loss, *np.abs(losses)])
         if len(self._witness.incidents) > self._known_incidents:
             self._known_incidents = len(self._witness.incidents)
             reason = self._witness.overspent(self.step, epoch_over=False)

@@ -34,7 +34,7 @@ def replay(folder: Path | str, model: keras.Model) -> Incident:
     batch = record.batch(record.settings["row_id"])
     iterator = function.prepare(iter([batch]))
     record.restore(function.state)
-    function(iterator)
+    function.make_steps(iterator)
     if not model.guard.incidents:
         raise UsageError(
             "the recorded step was made again and was good.",

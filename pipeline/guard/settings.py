@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import SettingsError
 
 # Its square, which the loss is held to, has to fit into float32.
 MAX_EXPLOSION_RATIO = 1e15
+_MAX_FLOAT32 = 3.4028234e38
+_MAX_COUNT = 1 << 62
+_RATIOS = (
+    ("max_gradient_norm", 0.0, _MAX_FLOAT32),
+    ("explosion_ratio", 1.0, MAX_EXPLOSION_RATIO),
+    ("clip", 0.0, _MAX_FLOAT32),
+    ("max_skipped_ratio", 0.0, 1.0),
+    ("rate_cut_factor", 1e-6, 1.0),
+    ("rollback_rate_factor", 1e-6, 1.0),
+)
+_COUNTS = (
+    ("max_skipped_in_a_row", 1),
+    ("max_rate_cuts", 0),
+    ("max_rollbacks", 0),
+    ("max_recorded", 1),
+    ("look_every_steps", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -78,26 +95,22 @@ class GuardSettings:
     row_id: str = "row_id"
 
     def __post_init__(self) -> None:
-        _demand("max_gradient_norm", self.max_gradient_norm, 0.0, math.inf)
-        _demand("explosion_ratio", self.explosion_ratio, 1.0, MAX_EXPLOSION_RATIO)
-        _demand("clip", self.clip, 0.0, math.inf)
-        _demand("max_rate_cuts", self.max_rate_cuts, 0, math.inf)
-        _demand("rate_cut_factor", self.rate_cut_factor, 1e-6, 1.0)
-        _demand("max_skipped_in_a_row", self.max_skipped_in_a_row, 1, math.inf)
-        _demand("max_skipped_ratio", self.max_skipped_ratio, 0.0, 1.0)
-        _demand("max_rollbacks", self.max_rollbacks, 0, math.inf)
-        _demand("rollback_rate_factor", self.rollback_rate_factor, 1e-6, 1.0)
-        _demand("max_recorded", self.max_recorded, 1, math.inf)
-        _demand("look_every_steps", self.look_every_steps, 1, math.inf)
+        for name, low, high in _RATIOS:
+            object.__setattr__(self, name, float(_demand(name, getattr(self, name), low, high)))
+        for name, low in _COUNTS:
+            value = _demand(name, getattr(self, name), low, _MAX_COUNT, whole=True)
+            object.__setattr__(self, name, int(value))
 
 
-def _demand(name: str, value: float, low: float, high: float) -> None:
+def _demand(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
     # Written so that NaN fails as well.
-    if not (isinstance(value, Real) and low <= value <= high):
+    if not (is_number and low <= value <= high and (not whole or value == int(value))):
         raise SettingsError(
             f"guard setting {name!r} is out of range.",
-            expected=f"a number in [{low:g}, {high:g}]",
+            expected=f"a {'whole ' if whole else ''}number in [{low:g}, {high:g}]",
             got=repr(value),
             fix=f"give {name} a value in that range.",
             setting=name,
         )
+    return value

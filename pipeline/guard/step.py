@@ -8,7 +8,7 @@ drops the bad rows rather than masking them, which is exact for batch statistics
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,24 +25,6 @@ from pipeline.guard.usual import Usual
 
 # Tells the host about a bad step, and what its places and cells are called.
 Tell = Callable[[Report, Places, Cells], None]
-
-
-class Retry(NamedTuple):
-    """What came of the attempt without the bad rows, over all replicas.
-
-    Args:
-        logs: As `Outcome.logs`.
-        gates: As `Outcome.gates`; open where there was no attempt.
-        committed: As `Outcome.committed`.
-        scalars: Loss and gradient norm, float32 `(2,)`.
-        places: As `Outcome.places`.
-    """
-
-    logs: dict[str, Tensor]
-    gates: Tensor
-    committed: Tensor
-    scalars: Tensor
-    places: Tensor
 
 
 class GuardedStep:
@@ -86,10 +68,8 @@ class GuardedStep:
         """Make one step on one batch, in cross-replica context; give the logs."""
         parts = split_batch(data, self._settings.row_id)
         limits = tf.convert_to_tensor(self._usual.limits)
-        outcome = self._fast(Parts(parts.x, parts.y, parts.sample_weight, None), limits)
-        logs = keras.tree.map_structure(self._mean, outcome.logs)
-        # Named by key order, since both branches must give the same structure.
-        fast = outcome._replace(logs=logs, committed=self._first(outcome.committed))
+        x, y, sample_weight, _ = parts
+        fast = self._gather(self._fast(Parts(x, y, sample_weight, None), limits))
         if self._strategy.num_replicas_in_sync > 1:
             self._take_in(fast)
         logs = tf.cond(
@@ -105,8 +85,7 @@ class GuardedStep:
         return outcome
 
     def _take_in(self, outcome: Outcome) -> None:
-        loss, norm = self._worst(outcome.loss), self._worst(outcome.gradient_norm)
-        self._usual.push(loss, norm, self._first(outcome.committed))
+        self._usual.push(outcome.loss, outcome.gradient_norm, outcome.committed)
 
     def _attempt(self, parts: Parts, limits: Tensor, places: Places | None = None) -> Outcome:
         def attempt(parts: Parts, limits: Tensor) -> Outcome:
@@ -117,8 +96,7 @@ class GuardedStep:
     def _look_closer(self, parts: Parts, fast: Outcome, limits: Tensor) -> dict[str, Tensor]:
         if self._recorder is not None:
             self._recorder.hold(parts, self._join)
-        gates = self._all(fast.gates)
-        exploded = ~tf.reduce_all(gates[len(GATES) :])
+        exploded = ~tf.reduce_all(fast.gates[len(GATES) :])
 
         def find(parts: Parts, exploded: Tensor) -> Findings:
             return find_bad_rows(self._model, self._settings, parts, exploded, self._cells)
@@ -127,29 +105,19 @@ class GuardedStep:
         kept = [tf.size(keep) for keep in self._local(findings.keep)]
         enough = tf.reduce_all(tf.stack(kept) > 0)
 
-        def again() -> Retry:
+        def again() -> Outcome:
             rest = self._strategy.run(take_sound, args=(parts, findings.keep))
-            outcome = self._attempt(rest, limits, self._places)
-            logs = keras.tree.map_structure(self._mean, outcome.logs)
-            scalars = [self._worst(outcome.loss), self._worst(outcome.gradient_norm)]
-            return Retry(
-                logs,
-                self._all(outcome.gates),
-                self._first(outcome.committed),
-                tf.stack(scalars),
-                self._all(outcome.places),
-            )
+            return self._gather(self._attempt(rest, limits, self._places))
 
-        def give_up() -> Retry:
-            logs = keras.tree.map_structure(tf.zeros_like, fast.logs)
-            none = tf.zeros([0], tf.bool)
-            return Retry(logs, tf.ones_like(gates), tf.constant(False), tf.zeros([2]), none)
+        def give_up() -> Outcome:
+            zeros = keras.tree.map_structure(tf.zeros_like, fast)
+            return zeros._replace(gates=tf.ones_like(fast.gates), places=tf.zeros([0], tf.bool))
 
         retry = tf.cond(enough, again, give_up)
         before = self._usual.recent()
         rescaled = self._lower_loss_scale(_overflowed(retry) & ~retry.committed)
         self._report(findings, fast, retry, rescaled, before)
-        self._usual.push(retry.scalars[0], retry.scalars[1], retry.committed)
+        self._take_in(retry)
         return tf.cond(retry.committed, lambda: retry.logs, lambda: self._standing_logs(fast.logs))
 
     def _lower_loss_scale(self, overflow: Tensor) -> Tensor:
@@ -170,17 +138,17 @@ class GuardedStep:
         self,
         findings: Findings,
         fast: Outcome,
-        retry: Retry,
+        retry: Outcome,
         rescaled: Tensor,
         before: Tensor,
     ) -> None:
-        scalars = [self._worst(v) for v in (fast.loss, fast.gradient_norm, fast.learning_rate)]
+        scalars = (fast.loss, fast.gradient_norm, fast.learning_rate)
         report = Report(
             step=self._counter.value(),
             masks=tf.concat(self._local(findings.masks), axis=1),
             firsts=tf.concat(self._local(findings.firsts), axis=1),
             row_ids=tf.concat(self._local(findings.row_ids), axis=0),
-            gates=self._all(fast.gates),
+            gates=fast.gates,
             retry_gates=retry.gates,
             scalars=tf.stack([*scalars, loss_scale(self._model.optimizer)]),
             committed=retry.committed,
@@ -201,6 +169,20 @@ class GuardedStep:
             tell(*(value.numpy() for value in report))
         else:
             tf.numpy_function(tell, list(report), [])
+
+    def _gather(self, outcome: Outcome) -> Outcome:
+        """Make one outcome of every replica's."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return outcome
+        return Outcome(
+            logs=keras.tree.map_structure(self._mean, outcome.logs),
+            gates=self._all(outcome.gates),
+            committed=self._first(outcome.committed),
+            loss=self._mean(outcome.loss),
+            gradient_norm=self._mean(outcome.gradient_norm),
+            learning_rate=self._mean(outcome.learning_rate),
+            places=self._all(outcome.places),
+        )
 
     def _standing_logs(self, like: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the metrics as they stand; one that only `compute_metrics` knows is 0."""
@@ -232,13 +214,8 @@ class GuardedStep:
         values = self._local(value)
         return values[0] if len(values) == 1 else tf.reduce_mean(tf.stack(values), axis=0)
 
-    def _worst(self, value: Any) -> Tensor:
-        # A sum over replicas is non-finite if one of them is.
-        values = self._local(value)
-        return tf.add_n(values) / float(len(values))
 
-
-def _overflowed(retry: Retry) -> Tensor:
+def _overflowed(retry: Outcome) -> Tensor:
     """Tell whether the gradient alone is not finite; one beyond bounds may well be finite."""
     others = [retry.gates[i] for i, name in enumerate(GATES) if name != "gradient"]
-    return tf.reduce_all(tf.stack(others)) & ~tf.math.is_finite(retry.scalars[1])
+    return tf.reduce_all(tf.stack(others)) & ~tf.math.is_finite(retry.gradient_norm)

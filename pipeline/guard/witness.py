@@ -50,6 +50,7 @@ class Witness:
         skipped_rows: Rows of this epoch that had no part in an update, as far as they were seen:
             of a step that TensorFlow refused they are not.
         skipped_steps: Steps of this epoch that changed nothing.
+        rescaled_steps: Those that lowered the loss scale, and changed nothing else.
         rate_cuts: How often the answer to a spent budget was a smaller rate alone.
         board: Writes for TensorBoard; None where nobody asked for it.
         recorder: Keeps bad steps; None where nobody asked for it.
@@ -61,18 +62,21 @@ class Witness:
         self._origins = None if settings.dataset is None else Origins(settings.dataset)
         path = settings.tensorboard_path
         self.board = None if path is None else Board(path)
-        self.recorder: Recorder | None = None
+        path = settings.recorder_path
+        self.recorder = None if path is None else Recorder(path, settings)
         self.step = 0
         self.incidents: list[Incident] = []
         self.rate_cuts = self.rollbacks = 0
-        self.begin_epoch(0, 0)
         self.forget()
+        self.begin_epoch(0, 0)
 
     def begin_epoch(self, epoch: int, step: int) -> None:
         """Start counting an epoch, before its first step."""
         self.epoch = epoch
         self.epoch_start = self._counted_from = step
-        self.skipped_rows = self.skipped_steps = 0
+        self.skipped_rows = self.skipped_steps = self.rescaled_steps = 0
+        if not self.in_a_row:
+            self.causes.clear()
         # A step with a quarter of its rows dropped counts 0.25.
         self._skipped_parts = 0.0
 
@@ -85,7 +89,9 @@ class Witness:
 
     def hear(self, report: Report, places: Places, cells: Cells) -> None:
         """Write down a bad step as the careful step reports it."""
+        self.step = int(report.step) + 1
         if report.rescaled:
+            self.rescaled_steps += 1
             if self.recorder is not None:
                 self.recorder.drop()
             return
@@ -115,6 +121,7 @@ class Witness:
 
     def hear_refused(self, step: int, message: str, rate: float, scale: float, recent: Any) -> None:
         """Write down a step that TensorFlow refused to compute; its rows are not known."""
+        self.step = step + 1
         incident = Incident(
             step=step,
             epoch=self.epoch,
