@@ -48,16 +48,16 @@ def convolution() -> tuple[Any, tuple[int, ...], int]:
         layers.Flatten(),
         layers.Dense(64, activation="relu"),
     ]
-    return parts, (28, 28, 1), 64
+    return parts, (28, 28, 1), 256
 
 
 def recurrent() -> tuple[Any, tuple[int, ...], int]:
-    return [layers.LSTM(64)], (30, 16), 64
+    return [layers.LSTM(64)], (30, 16), 128
 
 
 def tabular() -> tuple[Any, tuple[int, ...], int]:
     parts = [layers.Dense(256), layers.BatchNormalization(), layers.ReLU()]
-    return [*parts, layers.Dense(256, activation="relu")], (64,), 2048
+    return [*parts, layers.Dense(256, activation="relu")], (64,), 4096
 
 
 def mlp() -> tuple[Any, tuple[int, ...], int]:

@@ -127,6 +127,7 @@ def spoil(case: Case) -> None:
 
 def compare(make: Callable[[], Case], optimizer: str, jit: bool, weighted: bool, steps: int) -> Any:
     """Return how far plain and guarded training come apart."""
+    keras.utils.clear_session()  # or what earlier cases traced stays in memory
     keras.utils.set_random_seed(0)
     case = make()
     spoil(case)

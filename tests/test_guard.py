@@ -167,9 +167,19 @@ def test_an_input_named_like_the_row_ids_is_refused(in_dict: bool) -> None:
         ("max_skipped_in_a_row", 0),
         ("rollback_rate_factor", 0.0),
         ("max_gradient_norm", -1.0),
+        ("max_gradient_norm", float("inf")),
+        ("look_every_steps", 2.5),
+        ("clip", None),
+        ("strict", "no"),
+        ("row_id", ""),
+        ("dataset", 5),
+        ("recorder_path", "gs://bucket/bad"),
+        ("recorder_path", __file__),
+        ("incidents_path", "no/such/folder/incidents.jsonl"),
+        ("tensorboard_path", b"board"),
     ],
 )
-def test_a_setting_out_of_range_is_refused(setting: str, value: float) -> None:
+def test_a_setting_that_cannot_be_is_refused(setting: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=setting):
         guarded(net(), **{setting: value})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline.errors import GuardBudgetSpent, UsageError
-from pipeline.guard import guarded, replay
+from pipeline.guard import Incident, guarded, replay
+from pipeline.guard.batch import Parts
+from pipeline.guard.recorder import Record, Recorder
+from pipeline.guard.settings import GuardSettings
 
 layers = keras.layers
 
@@ -156,26 +160,63 @@ def test_more_than_one_compile_keeps_no_more(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_another_model_is_told(tmp_path: Path) -> None:
-    _, _, folder = record(tmp_path)
+def test_another_model_is_told(recorded: Path) -> None:
     other = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
     other.compile("adam", "mse")
     with pytest.raises(UsageError, match="of another model"):
-        replay(folder, other)
+        replay(recorded, other)
 
 
 def test_what_is_no_record_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no recorded step"):
         replay(tmp_path, net(1))
-    _, _, folder = record(tmp_path)
-    path = folder / "state.npz"
-    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recorder"))[2]
+
+
+@pytest.mark.parametrize("file", ["state.npz", "batch.npz", "record.json"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "other"])
+def test_a_damaged_record_is_told(recorded: Path, tmp_path: Path, file: str, damage: str) -> None:
+    folder = tmp_path / "record"
+    shutil.copytree(recorded, folder)
+    content = (folder / file).read_bytes()
+    bytes_of = {"empty": b"", "cut": content[:-30], "other": b'{"incident": {}, "settings": 3}'}
+    (folder / file).write_bytes(bytes_of[damage])
     with pytest.raises(UsageError, match="no recorded step"):
         replay(folder, net(1))
 
 
-def test_a_record_holds_no_pickle(tmp_path: Path) -> None:
-    _, _, folder = record(tmp_path)
+def test_a_step_that_comes_out_otherwise_is_told(recorded: Path) -> None:
+    other = net(1)
+    other.compile(keras.optimizers.Adam(lambda: 0.02), "mse")
+    with pytest.raises(UsageError, match=r"another model or optimizer|came out otherwise"):
+        replay(recorded, other)
+    other = keras.Sequential(net(1).layers)
+    other.compile(keras.optimizers.Adam(0.01), "mae")
+    with pytest.raises(UsageError, match="came out otherwise"):
+        replay(recorded, other)
+    with pytest.raises(UsageError, match="not compiled"):
+        replay(recorded, keras.Sequential([keras.Input((3,)), layers.Dense(1)]))
+
+
+def test_tuples_keys_and_texts_with_zeros_come_back_as_they_were(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, GuardSettings())
+    x = ({3: tf.constant([[1.0]])}, [tf.constant([[b"ab\0\0"], [b""]])])
+    recorder.hold(Parts(x, None, None, None), lambda leaf: leaf)
+    recorder.keep(Incident(0, 0, 0, "batch", "loss", (), 2, 1.0, 1.0, 1.0, "skipped step"))
+    again, y, weight = Record(tmp_path / "step-00000000").batch("row_id")
+    assert type(again) is tuple
+    assert type(again[1]) is list
+    assert again[0][3].numpy().tolist() == [[1.0]]
+    assert again[1][0].numpy().tolist() == [[b"ab\0\0"], [b""]]
+    assert y is weight is None
+
+
+def test_a_record_holds_no_pickle(recorded: Path) -> None:
+    folder = recorded
     assert sorted(p.name for p in folder.iterdir()) == ["batch.npz", "record.json", "state.npz"]
     told = json.loads((folder / "record.json").read_text())
     assert told["incident"]["rows"][0]["columns"] == ["input[1]"]

@@ -93,6 +93,7 @@ class Poison(keras.callbacks.Callback):
         self.sound.append(all(np.isfinite(w).all() for w in self.model.get_weights()))
 
 
+@pytest.mark.filterwarnings("ignore:training ended with a roll-back")
 def test_no_later_callback_meets_a_poisoned_state_at_a_spent_epoch_s_end() -> None:
     x = np.random.default_rng(0).normal(size=(80, 2)).astype("float32")
     y = x.sum(axis=1, keepdims=True)

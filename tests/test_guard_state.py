@@ -217,3 +217,37 @@ def test_what_escapes_the_gate_at_once_is_taken_back_at_once() -> None:
     with pytest.raises(GuardBudgetSpent, match="non-finite"):
         model.train_on_batch(x, y)
     assert_state_is_finite(model)
+
+
+@pytest.mark.parametrize("compiled", [{}, {"run_eagerly": True}])
+def test_a_model_of_one_batch_size_skips_the_batch_and_names_the_row(compiled: Any) -> None:
+    parts = [layers.LSTM(4, stateful=True), layers.Dense(1)]
+    model = keras.Sequential([keras.Input(batch_shape=(8, 5, 2)), *parts])
+    guarded(model, max_skipped_ratio=1.0).compile("adam", "mse", **compiled)
+    x = np.random.default_rng(0).normal(size=(24, 5, 2)).astype("float32")
+    x[11, 2, 1] = np.nan
+    model.fit(x, x[:, 0, :1], batch_size=8, shuffle=False, verbose=0)
+    (incident,) = model.guard.incidents
+    assert (incident.kind, incident.first_seen, incident.done) == ("batch", "input", "skipped step")
+    assert [(row.position, row.columns) for row in incident.rows] == [(3, ("input[2, 1]",))]
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_averages_that_were_never_moved_do_not_wipe_the_weights() -> None:
+    x = np.full((16, 3), np.nan, "float32")
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    guarded(model).compile(keras.optimizers.Adam(0.01, use_ema=True), "mse")
+    before = model.get_weights()
+    model.fit(x, np.ones(16), batch_size=8, verbose=0)
+    for old, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, weight)
+
+
+def test_training_that_ends_with_a_roll_back_warns() -> None:
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    x[40:, 0] = 0
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    # A feature that is always 0 has a gradient of 0, and 0 / 0 is what RMSprop makes of it.
+    guarded(model).compile(keras.optimizers.RMSprop(0.01, epsilon=0.0, rho=0.0), "mse")
+    with pytest.warns(UserWarning, match="ended with a roll-back"):
+        model.fit(x, np.ones(64), batch_size=8, shuffle=False, verbose=0)

@@ -262,3 +262,48 @@ def test_metrics_leave_bad_rows_out_and_stay_finite() -> None:
     assert logs["loss"] == pytest.approx([expected["loss"]])
     assert logs["mae"] == pytest.approx([expected["mae"]])
     assert (logs["skipped_rows"], logs["skipped_steps"]) == ([2.0], [0.0])
+
+
+def per_step() -> Any:
+    model = keras.Sequential([keras.Input((6, 2)), layers.LSTM(3, return_sequences=True)])
+    model.add(layers.Dense(2))
+    return model, numbers(NUM_ROWS, 6, 2)
+
+
+def as_many_steps_as_rows() -> Any:
+    model = keras.Sequential([keras.Input((NUM_ROWS, 2)), layers.Dense(2)])
+    return model, numbers(NUM_ROWS, NUM_ROWS, 2)
+
+
+def segmentation() -> Any:
+    model = keras.Sequential([keras.Input((5, 5, 1)), layers.Conv2D(2, 3, padding="same")])
+    return model, numbers(NUM_ROWS, 5, 5, 1)
+
+
+@pytest.mark.parametrize("net", [per_step, as_many_steps_as_rows, segmentation])
+@pytest.mark.parametrize("seen", ["input", "label"])
+def test_rows_of_many_losses_each_are_left_out_as_rows(net: Any, seen: str) -> None:
+    model, x = net()
+    y = numbers(*x.shape[:-1], 2)
+    spoiled = x if seen == "input" else y
+    spoiled[BAD[0]].flat[3], spoiled[BAD[1]].flat[2] = np.nan, np.inf
+    assert_same(*updates(model, (x, y), BAD))
+    assert [row.position for row in model.guard.incidents[0].rows] == list(BAD)
+
+
+def test_a_row_bad_in_its_loss_alone_is_not_taken_for_a_step_of_another() -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.sqrt(y_true) + keras.ops.square(y_pred), axis=-1)
+
+    model, x = as_many_steps_as_rows()
+    y = np.ones((*x.shape[:-1], 2), "float32")
+    y[3, 5] = -1.0
+    updates(model, (x, y), [3], loss=loss)
+    assert [row.position for row in model.guard.incidents[0].rows] == [3]
+
+
+def test_a_layer_that_writes_its_own_weight_trains_as_without_the_guard() -> None:
+    parts = (layers.SpectralNormalization(layers.Dense(5)), layers.ReLU())
+    model, x = stack(*parts, shape=(4,)), numbers(NUM_ROWS, 4)
+    x[BAD, 1] = np.nan
+    assert_same(*updates(model, (x, numbers(NUM_ROWS, 2)), BAD))

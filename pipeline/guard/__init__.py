@@ -13,6 +13,7 @@ probe.py       which rows are to blame
 cells.py       which cells are
 origins.py     where a row came from
 places.py      which layer or gradient is
+shares.py      what a row has in a loss
 finite.py      where non-finite numbers are looked for
 batch.py       nested batches and their rows
 report.py      what the careful step tells the host

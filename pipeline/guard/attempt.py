@@ -53,6 +53,7 @@ class HeldState(keras.StatelessScope):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(collect_losses=True)
         self.wanted: dict[int, tuple[Any, Tensor]] = {}
+        self.tape: tf.GradientTape | None = None
 
     def get_current_value(self, variable: Any) -> Any:
         value = super().get_current_value(variable)
@@ -62,6 +63,13 @@ class HeldState(keras.StatelessScope):  # type: ignore[misc]
     def add_update(self, update: tuple[Any, Tensor]) -> None:
         super().add_update(update)
         self.wanted[id(update[0])] = update
+        if self.tape is not None and update[0].trainable:
+            # From here on it is this value that the loss depends on.
+            self.tape.watch(update[1])
+
+    def sources(self, variables: list[Any]) -> list[Any]:
+        """Give what to ask gradients of: a weight, or the value that `call` put in its place."""
+        return [self.wanted.get(id(v), (v, v._value))[1] for v in variables]
 
 
 def attempt_step(
@@ -83,7 +91,7 @@ def attempt_step(
     exact = places is not None
     known = _count_operations()
     with HeldState() as held, _watch(model, exact) as outputs:
-        loss, gradients, logs = _forward_and_back(model, parts)
+        loss, gradients, logs = _forward_and_back(model, parts, held)
     floatx = keras.config.floatx()
     variables = [variable for variable, _ in held.wanted.values()]
     values = [value for _, value in held.wanted.values()]
@@ -137,9 +145,12 @@ def _watch(model: Any, wanted: bool) -> AbstractContextManager[list[tuple[str, A
     return watch_layers(model) if wanted and alone else nullcontext([])
 
 
-def _forward_and_back(model: Any, parts: Parts) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+def _forward_and_back(
+    model: Any, parts: Parts, held: HeldState
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
     x, y, sample_weight, _ = parts
     with tf.GradientTape() as tape:
+        held.tape = tape
         y_pred = call_model(model, x, training=True)
         loss = model._compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
@@ -147,7 +158,8 @@ def _forward_and_back(model: Any, parts: Parts) -> tuple[Tensor, list[Tensor], d
         whole_loss = loss * tf.cast(tf.distribute.get_strategy().num_replicas_in_sync, loss.dtype)
         model._loss_tracker.update_state(whole_loss, sample_weight=num_rows(x))
         scaled_loss = model.optimizer.scale_loss(loss)
-    gradients = tape.gradient(scaled_loss, model.trainable_weights)
+    held.tape = None
+    gradients = tape.gradient(scaled_loss, held.sources(model.trainable_weights))
     logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     return tf.cast(loss, tf.float32), gradients, logs
 

@@ -49,7 +49,7 @@ def bad_rows(nested: Nested, dtype: Any, rows: Tensor) -> Tensor:
 def _bad_rows_of(leaf: Tensor, dtype: Any) -> Tensor:
     if isinstance(leaf, tf.RaggedTensor):
         # A row's own sum, level by level, is non-finite if any of its numbers is.
-        leaf = tf.ragged.map_flat_values(lambda values: values * 0.0, leaf)
+        leaf = tf.ragged.map_flat_values(lambda values: as_trained(values, dtype) * 0.0, leaf)
         axes = list(range(1, leaf.shape.rank))
         return ~tf.math.is_finite(tf.reduce_sum(tf.cast(leaf, tf.float32), axis=axes))
     finite = tf.math.is_finite(as_trained(leaf, dtype))

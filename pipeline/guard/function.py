@@ -125,7 +125,20 @@ def _build(model: Any, iterator: Any) -> Any:
         model._symbolic_build(data_batch=batch)
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    _begin_averages(model.optimizer)
     return iterator
+
+
+def _begin_averages(optimizer: Any) -> None:
+    """Let moving averages of the weights begin with the weights: zeros, until the first step.
+
+    Keras writes them over the weights at the end of `fit`, whether a step was made or not.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer.use_ema and int(optimizer.iterations.numpy()) == 0:
+        averages = optimizer._model_variables_moving_average
+        for weight, average in zip(optimizer._trainable_variables, averages, strict=True):
+            average.assign(weight)
 
 
 def _with_shape(spec: Any) -> Any:

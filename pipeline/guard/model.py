@@ -94,10 +94,10 @@ def guarded(
         max_rollbacks=max_rollbacks,
         rollback_rate_factor=rollback_rate_factor,
         look_every_steps=look_every_steps,
-        incidents_path=None if incidents_path is None else Path(incidents_path),
+        incidents_path=incidents_path,
         dataset=dataset,
-        tensorboard_path=None if tensorboard_path is None else Path(tensorboard_path),
-        recorder_path=None if recorder_path is None else Path(recorder_path),
+        tensorboard_path=tensorboard_path,
+        recorder_path=recorder_path,
         max_recorded=max_recorded,
         row_id=row_id,
     )
@@ -140,10 +140,17 @@ class GuardedTraining(_Base):  # type: ignore[misc]
             rest = [] if given is None else given
             bound.arguments["callbacks"] = [watch, *(rest if isinstance(rest, list) else [rest])]
         try:
-            return super().fit(*bound.args, **bound.kwargs)
+            history = super().fit(*bound.args, **bound.kwargs)
         finally:
             if isinstance(self.train_function, GuardedFunction):
                 self.train_function.logs_counts = False
+        if self.guard.rolled_back_at == self.guard.step:
+            warnings.warn(
+                "training ended with a roll-back: the state is an earlier one. "
+                "print(model.guard.table()) says why.",
+                stacklevel=2,
+            )
+        return history
 
     def test_step(self: Any, data: Any) -> Any:
         return super().test_step(without_row_ids(data, self.guard.settings.row_id))

@@ -2,7 +2,7 @@
 
 With batch statistics one bad row makes every row bad in training mode, so the rows are tried in
 inference mode, on statistics that were never poisoned. The gradient of the loss with respect to a
-row's weight is that row's share of the loss: no need to look inside the loss.
+row's share is what it has in the loss: no need to look inside the loss.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 
 from pipeline.guard.attempt import HeldState, call_model
-from pipeline.guard.batch import Nested, Parts, Tensor, float_leaves, has_rows, num_rows, take_rows
+from pipeline.guard.batch import Parts, Tensor, float_leaves, has_rows, num_rows, take_rows
 from pipeline.guard.cells import Cells
 from pipeline.guard.finite import bad_rows
 from pipeline.guard.report import SEEN
 from pipeline.guard.settings import GuardSettings
+from pipeline.guard.shares import share_losses
 
 
 class Findings(NamedTuple):
@@ -47,11 +48,15 @@ def find_bad_rows(
     if parts.row_ids is not None:
         row_ids = tf.reshape(parts.row_ids, [rows])
     if not has_rows(parts[:3]):
-        # Nothing can be dropped: the batch stands or falls as a whole.
+        # No row can be told apart: the batch stands or falls as a whole.
         masks = tf.zeros([len(SEEN), rows], tf.bool)
         none = tf.zeros([0, rows], tf.int32)
         return Findings(masks, none, tf.range(rows), row_ids, tf.constant(False))
     firsts = cells.find(parts, rows, first_dtype(model))
+    if is_stateful(model):
+        # Bad cells are seen, and nothing can be dropped.
+        found = tf.concat([tf.stack(data_faults(parts)), tf.zeros([2, rows], tf.bool)], axis=0)
+        return Findings(found, firsts, tf.range(rows), row_ids, tf.constant(True))
     data = data_faults(parts)
     sound = tf.where(~tf.reduce_any(tf.stack(data), axis=0))[:, 0]
 
@@ -109,13 +114,14 @@ def model_faults(
     with HeldState(), tf.GradientTape() as tape:
         tape.watch([share, *watched])
         y_pred = call_model(model, parts.x, training=False)
-        loss = model._compute_loss(
-            x=parts.x,
-            y=parts.y,
-            y_pred=y_pred,
-            sample_weight=_weigh(parts.sample_weight, share),
-            training=False,
-        )
+        with share_losses(share):
+            loss = model._compute_loss(
+                x=parts.x,
+                y=parts.y,
+                y_pred=y_pred,
+                sample_weight=parts.sample_weight,
+                training=False,
+            )
     predictions = list(float_leaves(y_pred))
     gradients = tape.gradient(loss, [share, *watched, *predictions])
     own_loss = bad_rows([gradients[0], *predictions], tf.float32, rows)
@@ -129,6 +135,11 @@ def model_faults(
             own_gradient |= exploded & _far_outside(norms, settings.explosion_ratio)
     overflowed = bad_rows(parts.x, first_dtype(model), rows) & (own_loss | own_gradient)
     return [overflowed, own_loss, own_gradient]
+
+
+def is_stateful(model: Any) -> bool:
+    """Tell whether a layer has a state for every row, and so takes batches of one size alone."""
+    return any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
 
 
 def first_dtype(model: Any) -> str:
@@ -149,20 +160,6 @@ def first_dtype(model: Any) -> str:
     ]
     dtypes = {getattr(operation, "compute_dtype", None) for operation in first}
     return "float16" if "float16" in dtypes else "float32"
-
-
-def _weigh(sample_weight: Nested, share: Tensor) -> Nested:
-    """Multiply every weight by its row's share; without weights the shares are the weights."""
-    if sample_weight is None:
-        return share
-
-    def weigh(weight: Tensor) -> Tensor:
-        if weight is None:
-            return None
-        shape = tf.concat([tf.shape(share), tf.ones([weight.shape.rank - 1], tf.int32)], axis=0)
-        return tf.cast(weight, share.dtype) * tf.reshape(share, shape)
-
-    return keras.tree.map_structure(weigh, sample_weight)
 
 
 def _row_norms(gradient: Tensor) -> Tensor:

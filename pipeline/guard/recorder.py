@@ -8,11 +8,10 @@ while steps are good, and no dataset is needed to replay one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import keras
 import ml_dtypes
@@ -27,7 +26,7 @@ from pipeline.guard.settings import GuardSettings
 
 Arrays = dict[str, npt.NDArray[Any]]
 _RECORD, _STATE, _BATCH = "record.json", "state.npz", "batch.npz"
-_PARTS = ("x", "y", "sample_weight")
+_MAX_NAMES = 4
 # A run's settings that say where to write, and not what a step does.
 _PATHS = ("incidents_path", "tensorboard_path", "dataset", "recorder_path")
 _BFLOAT16 = ml_dtypes.bfloat16
@@ -49,7 +48,7 @@ class Recorder:
         self._folder = folder
         self._settings = settings
         self._held: tuple[Arrays, Arrays, dict[str, Any]] | None = None
-        self._num_kept = 0
+        self._num_kept, self._num_replicas = 0, 1
 
     def hold(self, parts: Parts, concat: Any) -> None:
         """Take state and batch into memory, within a step and before it changes anything.
@@ -62,16 +61,10 @@ class Recorder:
         """
         if not all(_is_dense(leaf) for leaf in keras.tree.flatten(parts)):
             return
+        self._num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
         leaves: list[Tensor] = []
-
-        def number(leaf: Any) -> int | None:
-            if leaf is None:
-                return None
-            leaves.append(concat(leaf))
-            return len(leaves) - 1
-
-        skeleton = {name: keras.tree.map_structure(number, getattr(parts, name)) for name in _PARTS}
-        skeleton["row_ids"] = number(parts.row_ids)
+        skeleton = {name: _number(part, leaves) for name, part in parts._asdict().items()}
+        leaves = [concat(leaf) for leaf in leaves]
         state = [tf.convert_to_tensor(_value_of(variable)) for variable in self.variables]
 
         def take(*arrays: Any) -> None:
@@ -101,6 +94,7 @@ class Recorder:
         record = {
             "incident": incident.to_json(),
             "settings": settings,
+            "num_replicas": self._num_replicas,
             "batch": skeleton,
             "dtypes": {
                 "state": _save(folder / _STATE, state),
@@ -110,6 +104,29 @@ class Recorder:
         }
         text = json.dumps(record, allow_nan=False, indent=1)
         (folder / _RECORD).write_text(text, encoding="utf-8")
+
+
+def _number(nested: Any, leaves: list[Any]) -> Any:
+    """Describe a structure in JSON, its leaves by number; put them to `leaves`."""
+    if nested is None:
+        return None
+    if isinstance(nested, Mapping):
+        return {"dict": [[key, _number(value, leaves)] for key, value in nested.items()]}
+    if isinstance(nested, list | tuple):
+        kind = "list" if isinstance(nested, list) else "tuple"
+        return {kind: [_number(value, leaves) for value in nested]}
+    leaves.append(nested)
+    return len(leaves) - 1
+
+
+def _fill(skeleton: Any, leaves: Callable[[int], Any]) -> Any:
+    """Do what undoes `_number`."""
+    if not isinstance(skeleton, dict):
+        return None if skeleton is None else leaves(skeleton)
+    ((kind, items),) = skeleton.items()
+    if kind == "dict":
+        return {key: _fill(value, leaves) for key, value in items}
+    return {"list": list, "tuple": tuple}[kind](_fill(value, leaves) for value in items)
 
 
 def _is_dense(leaf: Any) -> bool:
@@ -133,8 +150,10 @@ def _save(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, str]:
     for name, array in arrays.items():
         if array.dtype == _BFLOAT16:
             plain[name], dtypes[name] = array.view(np.uint16), "bfloat16"
-        elif array.dtype == object:  # texts
-            plain[name], dtypes[name] = array.astype(np.bytes_), "string"
+        elif array.dtype == object:  # texts, end to end
+            texts = array.ravel().tolist()
+            plain[name], dtypes[name] = np.frombuffer(b"".join(texts), np.uint8), "string"
+            plain[f"{name}.lengths"] = np.reshape([len(text) for text in texts], array.shape)
         else:
             plain[name] = array
     np.savez(path, **plain)  # type: ignore[arg-type]  # numpy takes it for allow_pickle
@@ -145,9 +164,14 @@ def _load(path: Path, dtypes: Mapping[str, str]) -> Arrays:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     for name, dtype in dtypes.items():
-        arrays[name] = (
-            arrays[name].view(_BFLOAT16) if dtype == "bfloat16" else arrays[name].astype(object)
-        )
+        if dtype == "bfloat16":
+            arrays[name] = arrays[name].view(_BFLOAT16)
+        else:
+            lengths = arrays.pop(f"{name}.lengths")
+            stops = np.cumsum(lengths)
+            text = arrays[name].tobytes()
+            cut = [text[stop - size : stop] for stop, size in zip(stops, lengths.ravel())]
+            arrays[name] = np.array([*cut, None], object)[:-1].reshape(lengths.shape)
     return arrays
 
 
@@ -160,38 +184,44 @@ class Record:
     Attributes:
         incident: What came of it, as JSON values.
         settings: The guard's settings, without paths.
+        num_replicas: Over how many the batch was spread.
 
     Raises:
         UsageError: There is none, or it is not whole.
     """
 
     def __init__(self, folder: Path | str) -> None:
-        folder = Path(folder)
         try:
+            folder = Path(folder)
             told = json.loads((folder / _RECORD).read_text("utf-8"))
-            self._state = _load(folder / _STATE, told["dtypes"]["state"])
+            state = _load(folder / _STATE, told["dtypes"]["state"])
             arrays = _load(folder / _BATCH, told["dtypes"]["batch"])
             self.incident: dict[str, Any] = told["incident"]
             self.settings: dict[str, Any] = told["settings"]
+            self.num_replicas: int = told["num_replicas"]
             self._names: list[str] = told["variables"]
-            self._batch = told["batch"]
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            self._batch = {
+                name: _fill(told["batch"][name], lambda index: arrays[str(index)])
+                for name in Parts._fields
+            }
+            self._state = [state[str(index)] for index in range(len(self._names))]
+            GuardSettings(**self.settings)
+        except Exception as error:  # whatever bytes that are not ours make of the readers
             raise UsageError(
                 f"{folder} holds no recorded step that can be read: {error}.",
                 fix="give a folder such as runs/0001/recorder/step-00000012.",
             ) from None
-        self._arrays = arrays
 
     def batch(self, row_id: str) -> tuple[Any, ...]:
         """Return `(x, y, sample_weight)`, the row ids among the features where there were any."""
 
-        def array(index: int | None) -> Any:
-            return None if index is None else tf.constant(self._arrays[str(index)])
+        def tensor(leaf: Any) -> Any:
+            return None if leaf is None else tf.constant(leaf)
 
-        x, y, weight = (keras.tree.map_structure(array, self._batch[n]) for n in _PARTS)
-        if self._batch["row_ids"] is not None:
-            x = {**x, row_id: array(self._batch["row_ids"])}
-        return x, y, weight
+        x, y, weight, row_ids = keras.tree.map_structure(
+            tensor, [self._batch[name] for name in Parts._fields]
+        )
+        return x if row_ids is None else {**x, row_id: row_ids}, y, weight
 
     def restore(self, variables: Sequence[Any]) -> None:
         """Write the state before the step.
@@ -199,15 +229,14 @@ class Record:
         Raises:
             UsageError: The model is another one.
         """
-        saved = [self._state[str(index)] for index in range(len(self._names))]
-        ours = [(variable.name, tuple(variable.shape)) for variable in variables]
-        theirs = [(name, value.shape) for name, value in zip(self._names, saved, strict=True)]
-        if len(ours) != len(theirs) or [s for _, s in ours] != [s for _, s in theirs]:
-            differ = next((p for p in zip(ours, theirs, strict=False) if p[0][1] != p[1][1]), None)
-            what = f"{differ[0]} for {differ[1]}" if differ else f"{len(ours)} for {len(theirs)}"
+        ours = [(tuple(v.shape), tf.as_dtype(v.dtype).as_numpy_dtype) for v in variables]
+        theirs = [(value.shape, value.dtype.type) for value in self._state]
+        if ours != theirs:
             raise UsageError(
-                f"the recorded step is of another model: it has {what} variables.",
+                "the recorded step is of another model or optimizer.",
+                expected=f"{len(theirs)} variables, {', '.join(self._names[:_MAX_NAMES])}, …",
+                got=f"{len(ours)}, {', '.join(v.name for v in variables[:_MAX_NAMES])}, …",
                 fix="build and compile the model as it was when the step was recorded.",
             )
-        for variable, value in zip(variables, saved, strict=True):
+        for variable, value in zip(variables, self._state, strict=True):
             variable.assign(value)

@@ -135,7 +135,10 @@ class Recovery:
             raise witness.stop(self.step, reason)
         if not witness.data_alone:
             self._usual.forget()
+        rolled_back = witness.incidents[-1].done == "rolled back"
         witness.forget(self.step)
+        if rolled_back:
+            witness.rolled_back_at = self.step
         self._known_incidents = len(witness.incidents)
         return retrace
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.errors import SettingsError
 
@@ -86,20 +89,60 @@ class GuardSettings:
     rollback_rate_factor: float = 0.1
     # At 200 the copy of the state cost under 1% of the cheapest step that was timed.
     look_every_steps: int = 200
-    incidents_path: Path | None = None
+    incidents_path: str | Path | None = None
     dataset: str | Path | None = None
-    tensorboard_path: Path | None = None
-    recorder_path: Path | None = None
+    tensorboard_path: str | Path | None = None
+    recorder_path: str | Path | None = None
     # The first ones tell what went wrong; each holds the whole state.
     max_recorded: int = 3
     row_id: str = "row_id"
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         for name, low, high in _RATIOS:
             object.__setattr__(self, name, float(_demand(name, getattr(self, name), low, high)))
         for name, low in _COUNTS:
             value = _demand(name, getattr(self, name), low, _MAX_COUNT, whole=True)
             object.__setattr__(self, name, int(value))
+
+
+def _check_kinds(settings: GuardSettings) -> None:
+    if not isinstance(settings.strict, bool | np.bool_):
+        raise _wrong("strict", settings.strict, "True or False")
+    object.__setattr__(settings, "strict", bool(settings.strict))
+    if not (isinstance(settings.row_id, str) and settings.row_id):
+        raise _wrong("row_id", settings.row_id, "the key of the row ids, a text")
+    for name in ("incidents_path", "tensorboard_path", "dataset", "recorder_path"):
+        value = getattr(settings, name)
+        if not (value is None or isinstance(value, str | Path)) or value == "":
+            raise _wrong(name, value, "a path, or None")
+        if value is not None and name != "dataset":
+            object.__setattr__(settings, name, _check_output(name, value))
+
+
+def _check_output(name: str, value: str | Path) -> Path:
+    """Find now what would otherwise end training at the first bad row."""
+    path = Path(value)
+    if "://" in str(value):
+        raise _wrong(name, value, "a local path")
+    try:
+        if name == "incidents_path":
+            path.open("a").close()
+        elif path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+    except OSError as error:
+        raise _wrong(name, value, f"what can be written to: {error.strerror}") from None
+    return path
+
+
+def _wrong(name: str, value: Any, expected: str) -> SettingsError:
+    return SettingsError(
+        f"guard setting {name!r} cannot be {value!r}.",
+        expected=expected,
+        got=repr(value),
+        fix=f"give {name} another value.",
+        setting=name,
+    )
 
 
 def _demand(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> Any:

@@ -17,7 +17,7 @@ from pipeline.guard.attempt import GATES, Outcome, attempt_step, loss_scale
 from pipeline.guard.batch import Nested, Parts, Tensor, split_batch
 from pipeline.guard.cells import Cells
 from pipeline.guard.places import Places
-from pipeline.guard.probe import Findings, find_bad_rows, take_sound
+from pipeline.guard.probe import Findings, find_bad_rows, is_stateful, take_sound
 from pipeline.guard.recorder import Recorder
 from pipeline.guard.report import Report
 from pipeline.guard.settings import GuardSettings
@@ -106,7 +106,7 @@ class GuardedStep:
         enough = tf.reduce_all(tf.stack(kept) > 0)
 
         def again() -> Outcome:
-            rest = self._strategy.run(take_sound, args=(parts, findings.keep))
+            rest = self._strategy.run(self._take_sound, args=(parts, findings.keep))
             return self._gather(self._attempt(rest, limits, self._places))
 
         def give_up() -> Outcome:
@@ -119,6 +119,11 @@ class GuardedStep:
         self._report(findings, fast, retry, rescaled, before)
         self._take_in(retry)
         return tf.cond(retry.committed, lambda: retry.logs, lambda: self._standing_logs(fast.logs))
+
+    def _take_sound(self, parts: Parts, keep: Tensor) -> Parts:
+        if is_stateful(self._model):
+            return parts._replace(row_ids=None)
+        return take_sound(parts, keep)
 
     def _lower_loss_scale(self, overflow: Tensor) -> Tensor:
         """Do what LossScaleOptimizer does on an overflow, but never below a scale of 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Witness:
             of a step that TensorFlow refused they are not.
         skipped_steps: Steps of this epoch that changed nothing.
         rescaled_steps: Those that lowered the loss scale, and changed nothing else.
+        rolled_back_at: The step before which the last roll-back was, if it was the last answer.
         rate_cuts: How often the answer to a spent budget was a smaller rate alone.
         board: Writes for TensorBoard; None where nobody asked for it.
         recorder: Keeps bad steps; None where nobody asked for it.
@@ -61,9 +63,9 @@ class Witness:
         self.settings = settings
         self._origins = None if settings.dataset is None else Origins(settings.dataset)
         path = settings.tensorboard_path
-        self.board = None if path is None else Board(path)
+        self.board = None if path is None else Board(Path(path))
         path = settings.recorder_path
-        self.recorder = None if path is None else Recorder(path, settings)
+        self.recorder = None if path is None else Recorder(Path(path), settings)
         self.step = 0
         self.incidents: list[Incident] = []
         self.rate_cuts = self.rollbacks = 0
@@ -85,6 +87,7 @@ class Witness:
         self.in_a_row = 0
         self.causes: Counter[str] = Counter()
         self._last_skipped = -1
+        self.rolled_back_at = -1
         self._counted_from, self._skipped_parts = step, 0.0
 
     def hear(self, report: Report, places: Places, cells: Cells) -> None:
