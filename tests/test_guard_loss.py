@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.errors import SettingsError
 from pipeline.guard import GuardedLoss
 
 
@@ -35,3 +36,19 @@ def test_the_guarded_loss_has_a_finite_gradient_beside_a_bad_label() -> None:
         value = GuardedLoss(root)(labels, predictions)
     assert float(value) == 2.0
     np.testing.assert_allclose(tape.gradient(value, predictions), [[-0.25], [0.0], [0.0]])
+
+
+def test_what_the_loss_itself_ignores_stays_ignored() -> None:
+    random = np.random.default_rng(0)
+    logits, y = random.normal(size=(12, 3)).astype("float32"), random.integers(0, 3, 12)
+    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=1)
+    assert float(GuardedLoss(plain)(y, logits)) == pytest.approx(float(plain(y, logits)))
+    logits[4] = np.nan
+    keep = np.arange(12) != 4
+    expected = float(plain(y[keep], logits[keep]))
+    assert float(GuardedLoss(plain)(y, logits)) == pytest.approx(expected)
+
+
+def test_a_loss_of_a_whole_batch_is_refused() -> None:
+    with pytest.raises(SettingsError, match="one number for the whole batch"):
+        GuardedLoss(lambda y, p: keras.ops.mean(p))(np.ones(3), np.ones(3, "float32"))

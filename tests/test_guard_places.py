@@ -255,3 +255,18 @@ def test_the_table_has_one_line_for_like_incidents_in_a_row() -> None:
         "0 0 rows label row 4 (label), row 5 (label), row 6 (label) and 1 more 1 dropped rows".split(),
         "1 0 rows label row 0 (label), row 1 (label), row 2 (label) and 21 more 3 skipped step".split(),
     ]
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_fit_ends_with_the_table_of_its_own_incidents(
+    verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = data(16)
+    y[5] = np.nan
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    guarded(model, max_skipped_ratio=1.0).compile("sgd", "mse")
+    for fits in (1, 2):
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=verbose)
+        shown = capsys.readouterr().out
+        assert shown.count("dropped rows") == (1 if verbose else 0), fits
+        assert ("skipped_rows" in shown) == bool(verbose)

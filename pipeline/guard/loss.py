@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pipeline.errors import SettingsError
 from pipeline.guard.batch import Tensor
 
 
@@ -24,6 +25,9 @@ class GuardedLoss(keras.losses.Loss):  # type: ignore[misc]
     Args:
         loss: A keras loss, its name, or a function of `(y_true, y_pred)` that gives one loss per
             row: `(batch, …)`.
+
+    Raises:
+        SettingsError: The loss turns out to give one number for a whole batch.
     """
 
     def __init__(self, loss: Any, name: str | None = None) -> None:
@@ -37,12 +41,20 @@ class GuardedLoss(keras.losses.Loss):  # type: ignore[misc]
         """Give the loss of every row, `(batch, …)`; of a bad one, 0 under a mask."""
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         first = self._per_row(tf.stop_gradient(y_true), tf.stop_gradient(y_pred))
+        if first.shape.rank == 0:
+            raise SettingsError(
+                f"the loss {self.name!r} gives one number for the whole batch.",
+                expected="a loss for every row",
+                fix="train with guarded(model), which takes any loss.",
+            )
         good = _sound_rows(y_true) & _sound_rows(y_pred) & _sound_rows(first)
         # Bad rows are replaced before the loss, not after: a gradient of zero times NaN is NaN.
         per_row = self._per_row(_only(good, y_true), _only(good, y_pred))
         losses = _only(good, per_row)
         # Keras divides by the rows under the mask that a loss carries.
-        losses._keras_mask = tf.broadcast_to(_like(good, losses), tf.shape(losses))
+        mask = tf.broadcast_to(_like(good, losses), tf.shape(losses))
+        own = getattr(per_row, "_keras_mask", None)  # such as that of ignore_class
+        losses._keras_mask = mask if own is None else mask & own
         return losses
 
     def get_config(self) -> dict[str, Any]:

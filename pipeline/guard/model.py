@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import keras
 import tensorflow as tf
+from keras.src.utils import io_utils
 
 from pipeline.errors import SettingsError
 from pipeline.guard.batch import without_row_ids
 from pipeline.guard.function import EpochWatch, GuardedFunction
 from pipeline.guard.settings import GuardSettings
+from pipeline.guard.table import make_table
 from pipeline.guard.witness import Witness
 
 
@@ -128,7 +130,11 @@ class GuardedTraining(_Base):  # type: ignore[misc]
         return self.train_function
 
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Train as Keras does, and count by epoch what was skipped."""
+        """Train as Keras does, count by epoch what was skipped, and show the incidents at last.
+
+        They are shown where `verbose` shows the progress.
+        """
+        num_known = len(self.guard.incidents)
         bound = inspect.signature(super().fit).bind(*args, **kwargs)
         given = bound.arguments.get("callbacks")
         watch = EpochWatch()
@@ -144,6 +150,8 @@ class GuardedTraining(_Base):  # type: ignore[misc]
         finally:
             if isinstance(self.train_function, GuardedFunction):
                 self.train_function.logs_counts = False
+            if bound.arguments.get("verbose", "auto") and self.guard.incidents[num_known:]:
+                io_utils.print_msg(make_table(self.guard.incidents[num_known:]))
         if self.guard.rolled_back_at == self.guard.step:
             warnings.warn(
                 "training ended with a roll-back: the state is an earlier one. "
