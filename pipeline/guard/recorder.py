@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -29,7 +28,7 @@ _RECORD, _STATE, _BATCH = "record.json", "state.npz", "batch.npz"
 _MAX_NAMES = 4
 # A run's settings that say where to write, and not what a step does.
 _PATHS = ("incidents_path", "tensorboard_path", "dataset", "recorder_path")
-_BFLOAT16 = ml_dtypes.bfloat16
+_BFLOAT16 = tf.bfloat16.as_numpy_dtype
 
 
 class Recorder:

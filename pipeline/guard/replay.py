@@ -21,8 +21,7 @@ def replay(folder: Path | str, model: keras.Model) -> Incident:
     Args:
         folder: One of those that `guarded(model, recorder_path=…)` leaves behind.
         model: A model as it was when the step was recorded: built, compiled, and with any finite
-            weights. It is guarded as then, and its state afterwards is that
-            after the step.
+            weights. It is guarded as then, and its state afterwards is that after the step.
 
     Returns:
         What came of the step, the same as then; `step` and `epoch` are counted from here.
