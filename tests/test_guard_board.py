@@ -54,3 +54,13 @@ def test_nothing_is_written_where_nobody_asked(
     model.compile("sgd", "mse")
     model.fit(np.full((8, 1), np.nan, "float32"), np.ones((8, 1)), verbose=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_has_no_batch_has_no_size(tmp_path: Path) -> None:
+    x = np.full((16, 1), np.nan, "float32")
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    guarded(model, tensorboard_path=tmp_path, max_skipped_in_a_row=2).compile("sgd", "mse")
+    model.fit(x, np.ones(16), batch_size=8, shuffle=False, verbose=0)
+    events = read_events(tmp_path)
+    assert [step for tag, _, step, _ in events if tag == "guard/incidents"] == [0, 1, 2]
+    assert [step for tag, _, step, _ in events if tag == "guard/incident_loss"] == [0, 1]

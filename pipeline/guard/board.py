@@ -34,7 +34,8 @@ class Board:
         text = f"**{incident.kind}**: {incident.first_seen}: {where}: {incident.done}"
         self._write("guard/incidents", text, incident.step, _TEXT)
         sizes = {"loss": incident.loss, "gradient_norm": incident.gradient_norm}
-        for name, value in sizes.items():
+        # Without a batch there is no size to show.
+        for name, value in sizes.items() if incident.num_rows else ():
             self._write(f"guard/incident_{name}", np.float32(value), incident.step, _SCALAR)
 
     def write_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:

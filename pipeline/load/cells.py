@@ -84,7 +84,7 @@ def missing_numbers(
     if kind not in ("float", "int") or not missing:
         return ()
     column = parse_texts(kind, strings(missing), (), decimal)
-    states = np.zeros(len(column), np.uint8) if column.states is None else column.states
+    states = column.all_states()
     cells = zip(column.values.tolist(), states.tolist(), strict=True)
     return tuple((value, state) for value, state in cells if state in (OK, INF))
 

@@ -206,7 +206,7 @@ def _read_column(kind: Kind, cells: list[str | bool | None], reading: Reading, n
     odd = {i: c for i, c in enumerate(cells) if isinstance(c, (_Constant, _Nested))}
     if kind != "string" or not odd:
         return column
-    states = np.zeros(len(cells), np.uint8) if column.states is None else column.states
+    states = column.all_states().copy()
     for place, cell in odd.items():
         number = isinstance(cell, _Constant)
         states[place] = (NAN if cell == "NaN" else INF) if number else TYPE

@@ -54,7 +54,7 @@ def convert_array(
     if kind == "string":
         return _convert_to_text(array, missing)
     column = _convert_values(kind, array)
-    states = np.zeros(len(array), np.uint8) if column.states is None else column.states
+    states = column.all_states().copy()
     mark_missing_values(column.values, states, missing_numbers(kind, tuple(missing)))
     return Column(kind, column.values, states if states.any() else None)
 
@@ -157,7 +157,7 @@ def _convert_binary(kind: Kind, array: pa.Array, missing: Sequence[str]) -> Colu
     broken = np.array([cell is not None and not _is_text(cell) for cell in array.to_pylist()], bool)
     if not broken.any():
         return column
-    states = np.zeros(len(array), np.uint8) if column.states is None else column.states
+    states = column.all_states().copy()
     states[broken] = TYPE
     values = column.values
     if kind == "string":
@@ -178,7 +178,7 @@ def _convert_to_text(array: pa.Array, missing: Sequence[str]) -> Column:
     nested = pa.types.is_nested(array.type)
     texts = pa.nulls(len(array), pa.string()) if nested else list_texts(array)
     column = parse_texts("string", texts, missing)
-    states = np.zeros(len(array), np.uint8) if column.states is None else column.states
+    states = column.all_states().copy()
     values = column.values
     if nested:
         states[_valid(array)] = TYPE
