@@ -307,3 +307,23 @@ def test_a_layer_that_writes_its_own_weight_trains_as_without_the_guard() -> Non
     model, x = stack(*parts, shape=(4,)), numbers(NUM_ROWS, 4)
     x[BAD, 1] = np.nan
     assert_same(*updates(model, (x, numbers(NUM_ROWS, 2)), BAD))
+
+
+class Restarting(layers.Layer):
+    """A layer whose weight begins every step as what no gradient leads to."""
+
+    def build(self, shape: Any) -> None:
+        self.start = self.add_weight(shape=(shape[-1],), initializer="ones", trainable=False)
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        self.scale.assign(self.start)
+        return x * self.scale
+
+
+def test_a_weight_written_from_outside_has_its_gradient() -> None:
+    model, x = stack(Restarting(), shape=(4,)), numbers(NUM_ROWS, 4)
+    x[BAD, 1] = np.nan
+    plain, kept = updates(model, (x, numbers(NUM_ROWS, 2)), BAD)
+    assert_same(plain, kept)
+    assert any((np.abs(weight - 1) > 1e-4).any() for weight in kept if weight.shape == (4,))

@@ -61,11 +61,12 @@ class HeldState(keras.StatelessScope):  # type: ignore[misc]
         return variable._value if value is None else value
 
     def add_update(self, update: tuple[Any, Tensor]) -> None:
-        super().add_update(update)
-        self.wanted[id(update[0])] = update
-        if self.tape is not None and update[0].trainable:
+        variable, value = update[0], tf.convert_to_tensor(update[1])  # it may be another variable
+        super().add_update((variable, value))
+        self.wanted[id(variable)] = variable, value
+        if self.tape is not None and variable.trainable:
             # From here on it is this value that the loss depends on.
-            self.tape.watch(update[1])
+            self.tape.watch(value)
 
     def sources(self, variables: list[Any]) -> list[Any]:
         """Give what to ask gradients of: a weight, or the value that `call` put in its place."""
