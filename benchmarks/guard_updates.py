@@ -127,9 +127,12 @@ def spoil(case: Case) -> None:
 
 def compare(make: Callable[[], Case], optimizer: str, jit: bool, weighted: bool, steps: int) -> Any:
     """Return how far plain and guarded training come apart."""
+    policy = keras.config.dtype_policy()
     keras.utils.clear_session()  # or what earlier cases traced stays in memory
+    keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     case = make()
+    assert case.model.dtype_policy.name == policy.name
     spoil(case)
     weights = (np.linspace(0.5, 2.0, NUM_ROWS, dtype="float32"),) if weighted else ()
     data = (case.x, case.y, *weights)
